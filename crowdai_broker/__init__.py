@@ -1,0 +1,1 @@
+"""The broker of a machine-learning challenge platform, on Twisted and Autobahn."""

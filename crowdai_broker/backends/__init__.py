@@ -1,0 +1,1 @@
+"""One outside server a file: Redis, graders, the webapp."""

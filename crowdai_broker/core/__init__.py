@@ -1,0 +1,1 @@
+"""What it all means: sessions, executions, the job lifecycle. Knows neither sockets nor Redis nor HTTP."""

@@ -1,0 +1,1 @@
+"""The embedded world of the demo: a small webapp, a sample challenge, its grader."""
