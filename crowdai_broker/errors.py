@@ -25,3 +25,7 @@ class ConfigError(BrokerError):
 
 class PeerError(BrokerError):
     """The other side sent something it must not; its text says what and what to do instead."""
+
+
+class StoreUnavailable(BrokerError):
+    """Redis cannot be reached or did not answer; what was asked may have happened or not."""

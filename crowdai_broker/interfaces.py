@@ -1,0 +1,129 @@
+"""The seams: what the core asks of the outside, and nothing of how it is done.
+
+Every method that talks to an outside server returns an awaitable and raises the errors named with it;
+all of them may raise :class:`~crowdai_broker.errors.BrokerError`'s subclasses only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zope.interface import Interface
+
+from .core.model import (
+    Acceptance,
+    Accepted,
+    Effect,
+    EffectKind,
+    EffectState,
+    Execution,
+    Inbox,
+    Job,
+    LoggedEvent,
+    Move,
+    Moved,
+    Session,
+    Take,
+    Taken,
+)
+
+EventsListener = Callable[[str, Sequence[LoggedEvent]], None]
+"""Called with an execution's id and events that were logged by *another* node, in order."""
+
+
+class IStore(Interface):
+    """Stored truth: sessions, executions, jobs, event logs, the backlog and the outbox.
+
+    Each method is one atomic step: it happens whole or not at all, and once its awaitable has fired it
+    has happened for good. A failed one (:class:`~crowdai_broker.errors.StoreUnavailable`) may have
+    happened or not; every method may be repeated.
+    """
+
+    async def open_session(token_hash: str, session: Session, ttl: int) -> None:
+        """Keep ``session`` under ``token_hash`` (hex) for ``ttl`` seconds."""
+
+    async def session(token_hash: str) -> Session | None:
+        """Return the session of that token, or ``None`` if there is none (any more)."""
+
+    async def close_session(token_hash: str) -> bool:
+        """Forget the session; tell whether there was one."""
+
+    async def unfinished(challenge: str) -> int:
+        """Return how many jobs of ``challenge`` are not terminal."""
+
+    async def accept(acceptance: Acceptance) -> Accepted:
+        """Store an execution with its jobs, events and effects; put its queued jobs in their lanes.
+
+        With an idempotency key that is known, nothing is stored and the earlier execution is named.
+        """
+
+    async def execution(execution_id: str) -> Execution | None:
+        """Return an execution, or ``None`` if there is none (any more)."""
+
+    async def idempotent(idempotency: str) -> str | None:
+        """Return the id of the execution that was accepted with this idempotency hash, if one is kept."""
+
+    async def jobs(execution_id: str) -> list[Job]:
+        """Return the jobs of an execution in the order of their ``data_sequence_no``."""
+
+    async def job(job_id: str) -> Job | None:
+        """Return a job, or ``None``."""
+
+    async def attempts(numbers: Sequence[str]) -> list[Job | None]:
+        """Return the job that each attempt number belongs to, ``None`` where the attempt is over."""
+
+    async def events(execution_id: str, after: int, limit: int) -> list[LoggedEvent]:
+        """Return up to ``limit`` logged events with a number above ``after``, in order."""
+
+    async def watch(execution_id: str, node: str) -> None:
+        """Tell ``node``'s listener of the execution's events from now on."""
+
+    async def unwatch(execution_id: str, node: str) -> None:
+        """Undo :meth:`watch`."""
+
+    async def move(moves: Sequence[Move], node: str, now: int, inbox: Inbox | None = None) -> list[Moved]:
+        """Apply each move or refuse it, in order, and remove the inbox entries they stand for; one step.
+
+        Events go to the listeners of all watching nodes but ``node``, which has them in the answer.
+        """
+
+    async def take(take: Take) -> list[Taken]:
+        """Dispatch waiting jobs: live lanes before re-grades, participants of a lane in turn."""
+
+    async def backlog() -> dict[str, int]:
+        """Return the number of waiting jobs of every challenge that has any."""
+
+    async def due_jobs(now: int, limit: int) -> list[Job]:
+        """Return jobs whose ``due`` has passed, longest first; they stay due until moved."""
+
+    async def lease_effects(now: int, lease: int, limit: int, node: str) -> list[Effect]:
+        """Lease effects that are due for ``lease`` ms, marking each ``SENT``; held ones are never due."""
+
+    async def postpone_effect(
+        kind: EffectKind, job_id: str, state: EffectState, due: int, note: str, node: str
+    ) -> bool:
+        """End a lease without having settled the effect; false if it is no longer stored."""
+
+    async def held_effects(limit: int) -> list[Effect]:
+        """Return effects that wait for an operator, longest first."""
+
+    async def counts() -> dict[str, int]:
+        """Return ``effects`` (stored), ``effects_held``, ``jobs_due`` and ``in_flight`` for the metrics."""
+
+    async def beat(node: str, now: int, ttl: int) -> None:
+        """Say that ``node`` is alive for ``ttl`` ms more and owns its response list."""
+
+    async def adopt(node: str, now: int) -> list[str]:
+        """Take over the response lists of dead nodes; return the names of all adopted by ``node`` so far.
+
+        The effects that a dead node had leased become due at once.
+        """
+
+    async def drop_adopted(node: str, dead: str) -> bool:
+        """Forget a dead node's list when it is empty and no attempt can write to it; tell whether so."""
+
+    async def leave(node: str) -> None:
+        """Say that ``node`` is going: what it leaves may be adopted at once."""
+
+    def listen(listener: EventsListener) -> None:
+        """Call ``listener`` with the events of watched executions that other nodes log."""
