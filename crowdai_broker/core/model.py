@@ -158,6 +158,7 @@ class Job(Struct, frozen=True, kw_only=True):
     lane: Lane = Lane.LIVE
     scored: bool = False
     grades_posted_by: str = "broker"
+    grader_id: str = ""  #: which the request named; names the queue where the configuration does not
     attempt: str = ""
     attempts: int = 0
     node: str = ""
@@ -252,8 +253,10 @@ class Take(Struct, frozen=True, kw_only=True):
     :ivar attempts: fresh attempt numbers, one for each job that may be taken.
     :ivar limit: jobs the grader side may hold (``max_in_flight``), those it already holds included.
     :ivar response_channel: list where the grader puts its events.
-    :ivar push_to: list on the store's own Redis that gets the orders in the same step; ``""``: the caller
+    :ivar push: put each order on its list of the store's own Redis in the same step; else the caller
         delivers them.
+    :ivar queue: configured queue; ``""``: the job's ``grader_id``, and if that is empty the challenge's name.
+        The list is :func:`queue_key` of it.
     """
 
     challenge: str
@@ -261,7 +264,8 @@ class Take(Struct, frozen=True, kw_only=True):
     attempts: tuple[str, ...]
     limit: int
     response_channel: str
-    push_to: str
+    push: bool
+    queue: str = ""
     now: int
     due: int
 
@@ -271,6 +275,11 @@ class Taken(Struct, frozen=True):
 
     job: Job
     order: str
+
+
+def queue_key(queue: str) -> str:
+    """Return the list that graders of ``queue`` pop orders from (measured on the public job factories)."""
+    return f"{queue}::enqueue_job"
 
 
 def order_text(job: Job, attempt: str, response_channel: str) -> str:
