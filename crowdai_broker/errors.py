@@ -7,6 +7,8 @@ server's (log it, keep what is stored, try again).
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class BrokerError(Exception):
     """Base of every error raised on purpose; ``str()`` of it is fit to be shown and holds no secret."""
@@ -29,3 +31,42 @@ class PeerError(BrokerError):
 
 class StoreUnavailable(BrokerError):
     """Redis cannot be reached or did not answer; what was asked may have happened or not."""
+
+
+class WebappError(BrokerError):
+    """A call to the webapp had no good end; no text of this branch holds a key."""
+
+
+class WebappRefused(WebappError):
+    """The webapp said no (400); its message is the participant's answer.
+
+    :param message: the webapp's own words.
+    :param submissions_remaining: how many more submissions the participant may make now, where known.
+    :param reset_dttm: when the next slot opens, where known.
+    """
+
+    def __init__(
+        self, message: str, submissions_remaining: int | None = None, reset_dttm: datetime | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.submissions_remaining = submissions_remaining
+        self.reset_dttm = reset_dttm
+
+
+class WebappDenied(WebappError):
+    """The webapp does not accept the key of this call (401); nothing was done."""
+
+
+class WebappUnavailable(WebappError):
+    """The call has no answer that can be used.
+
+    :param definitely_not_done: true only if the webapp cannot have acted on it (never connected, or
+        turned away before any work), so that even a POST may be repeated; false: it may have happened.
+    :param retry_after: seconds the webapp asked to be left alone, where it did.
+    """
+
+    def __init__(self, reason: str, *, definitely_not_done: bool, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.definitely_not_done = definitely_not_done
+        self.retry_after = retry_after

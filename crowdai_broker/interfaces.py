@@ -26,6 +26,15 @@ from .core.model import (
     Take,
     Taken,
 )
+from .core.webapp_model import (
+    ChallengeInfo,
+    ChallengeLookup,
+    Graded,
+    GradeFields,
+    Registered,
+    RegisterFields,
+    Submission,
+)
 
 EventsListener = Callable[[str, Sequence[LoggedEvent]], None]
 """Called with an execution's id and events that were logged by *another* node, in order."""
@@ -127,3 +136,42 @@ class IStore(Interface):
 
     def listen(listener: EventsListener) -> None:
         """Call ``listener`` with the events of watched executions that other nodes log."""
+
+
+class IWebapp(Interface):
+    """The site that owns participants, challenges and leaderboards.
+
+    Every method may raise :class:`~crowdai_broker.errors.WebappDenied` (the key is not accepted) and
+    :class:`~crowdai_broker.errors.WebappUnavailable` (no usable answer). No method repeats a request that
+    changes anything: that is for the caller, who can ask first.
+    """
+
+    async def participant(api_key: str) -> int | None:
+        """Return the id of the participant with that key; ``None``: nobody has it."""
+
+    async def challenge_config(challenge: str) -> ChallengeLookup:
+        """Look a challenge up by its client name."""
+
+    async def challenge(number: int) -> ChallengeInfo | None:
+        """Return the challenge with that number and its rounds; ``None``: there is none."""
+
+    async def register(fields: RegisterFields) -> Registered:
+        """Create a submission. Each call that succeeds creates one more.
+
+        :raises crowdai_broker.errors.WebappRefused: the webapp said no; a row may exist all the same.
+        """
+
+    async def grade(submission_id: int, fields: GradeFields) -> Graded:
+        """Put a grade on a submission; the same grade twice leaves the same score.
+
+        :raises crowdai_broker.errors.WebappRefused: the webapp said no.
+        """
+
+    async def submission_info(submission_id: int) -> Submission | None:
+        """Return a submission as it stands; ``None``: there is none with that id."""
+
+    async def submissions(number: int, organizer_api_key: str) -> list[Submission]:
+        """Return all submissions of a challenge; needs the key of its organizer."""
+
+    async def check_key() -> None:
+        """Return if the webapp is there and accepts the broker's key; raise as every method does if not."""
