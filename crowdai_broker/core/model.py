@@ -202,7 +202,8 @@ class Move(Struct, frozen=True, kw_only=True):
     :ivar attempt: the attempt it must be in; ``None``: any.
     :ivar to: the new state; ``None``: stays. Into a terminal one the attempt ends; into ``QUEUED`` the
         attempt ends and ``place`` says where in its lane it goes.
-    :ivar events: logged in order, after the held progress event if there is one.
+    :ivar events: logged in order; before them, if ``to`` is terminal, the held progress event if there is one
+        (held progress of an attempt that ends otherwise is dropped).
     :ivar hold: replaces the held progress event (``events`` is empty then).
     :ivar flush: logs the held progress event, if there is one, and nothing else.
     :ivar fields: further members of :class:`Job` to set: ``submission_id``, ``submission``, ``result``.

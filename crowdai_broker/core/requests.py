@@ -1,0 +1,162 @@
+"""Participants' requests, checked before they are believed.
+
+Each reader takes what came over the wire, whatever it is, and returns a typed value or raises
+:class:`~crowdai_broker.errors.PeerError` with a text that says which member is wrong and what to send.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from ..errors import PeerError
+
+MAX_NAME = 256  # characters of a channel, a challenge's or a function's name, an idempotency key
+RESERVED_CHANNELS = frozenset(
+    {
+        "connect",
+        "connect_error",
+        "connect_timeout",
+        "disconnect",
+        "disconnecting",
+        "error",
+        "newListener",
+        "ping",
+        "pong",
+        "reconnect",
+        "removeListener",
+    }
+)
+_FLAGS = {True: True, False: False, "true": True, "false": False, None: False}
+
+
+class Authenticate(Struct, frozen=True):
+    """``authenticate``: who asks, and for which challenge."""
+
+    api_key: str
+    challenge: str
+    client_version: str
+
+
+class ExecuteFunction(Struct, frozen=True):
+    """``execute_function``: what is to be graded.
+
+    :ivar items: the data of each job; never empty.
+    """
+
+    response_channel: str
+    session_token: str
+    api_key: str
+    challenge: str
+    grader_id: str
+    function_name: str
+    items: tuple[Any, ...]
+    parallel: bool
+    dry_run: bool
+    idempotency_key: str
+
+
+def read_object(args: list[Any], event: str) -> dict[str, Any]:
+    """Return the one object that every request of ours has as its argument."""
+    if len(args) != 1 or not isinstance(args[0], dict):
+        raise PeerError(f"'{event}' takes exactly one argument, an object with the request's parameters.")
+    return args[0]
+
+
+def read_authenticate(args: list[Any]) -> Authenticate:
+    """Read ``{"API_KEY", "challenge_id" | "challenge_client_name", "client_version"}``."""
+    request = read_object(args, "authenticate")
+    return Authenticate(
+        api_key=_text(request, "API_KEY", "api_key"),
+        challenge=_text(request, "challenge_client_name", "challenge_id"),
+        client_version=_optional_text(request, "client_version"),
+    )
+
+
+def read_session_token(args: list[Any], event: str) -> str:
+    """Read the token of a request that has little else."""
+    return _text(read_object(args, event), "session_token")
+
+
+def channel_of(args: list[Any]) -> str:
+    """Return the ``response_channel`` of a request that may be wrong otherwise, ``""`` if it has none."""
+    channel = args[0].get("response_channel") if args and isinstance(args[0], dict) else None
+    usable = isinstance(channel, str) and len(channel) <= MAX_NAME and channel not in RESERVED_CHANNELS
+    return channel if usable and isinstance(channel, str) else ""
+
+
+def read_execute_function(args: list[Any], max_parallel_jobs: int | None = None) -> ExecuteFunction:
+    """Read an ``execute_function`` request.
+
+    :param max_parallel_jobs: of the challenge; ``None`` while the challenge is not known yet.
+    """
+    request = read_object(args, "execute_function")
+    channel = _text(request, "response_channel")
+    if channel in RESERVED_CHANNELS:
+        raise PeerError(f"The response_channel {channel!r} is a reserved event name; choose another.")
+    token = request.get("session_token")
+    if token is None:
+        raise PeerError("Not authenticated: send 'authenticate' first and pass its session_token.")
+    return ExecuteFunction(
+        response_channel=channel,
+        session_token=_text(request, "session_token"),
+        api_key=_text(request, "api_key"),
+        challenge=_text(request, "challenge_client_name", "challenge_id"),
+        grader_id=_optional_text(request, "grader_id"),
+        function_name=_text(request, "function_name"),
+        items=_items(request, max_parallel_jobs),
+        parallel=_flag(request, "parallel"),
+        dry_run=_flag(request, "dry_run"),
+        idempotency_key=_optional_text(request, "idempotency_key"),
+    )
+
+
+def _items(request: dict[str, Any], max_parallel_jobs: int | None) -> tuple[Any, ...]:
+    """Return one item a job (the rule of the original broker, which clients rely on)."""
+    if "data" not in request:
+        raise PeerError("Missing parameter: data.")
+    data = request["data"]
+    if isinstance(data, list) and not data:
+        raise PeerError("The parameter data is an empty list: there is nothing to grade.")
+    if not _flag(request, "parallel"):
+        return (data[0],) if isinstance(data, list) and len(data) == 1 else (data,)
+    if not isinstance(data, list):
+        raise PeerError("With parallel=true the parameter data must be a list, one item a job.")
+    if max_parallel_jobs is not None and len(data) > max_parallel_jobs:
+        raise PeerError(
+            f"Too many parallel jobs: {len(data)} were asked for, this challenge allows {max_parallel_jobs} "
+            "in one request."
+        )
+    return tuple(data)
+
+
+def _text(request: dict[str, Any], *names: str) -> str:
+    """Return a string member under the first of ``names`` that is present."""
+    for name in names:
+        value = request.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise PeerError(f"The parameter {name} must be a string.")
+        text = value.strip()
+        if not text:
+            raise PeerError(f"The parameter {name} is empty.")
+        if len(text) > MAX_NAME:
+            raise PeerError(f"The parameter {name} is longer than {MAX_NAME} characters.")
+        return text
+    raise PeerError(f"Missing parameter: {' or '.join(names)}.")
+
+
+def _optional_text(request: dict[str, Any], name: str) -> str:
+    value = request.get(name)
+    if value is None or value is False or value == "":  # the old client sends False for no grader_id
+        return ""
+    return _text(request, name)
+
+
+def _flag(request: dict[str, Any], name: str) -> bool:
+    value = request.get(name)
+    if isinstance(value, bool | str | None) and value in _FLAGS:
+        return _FLAGS[value]
+    raise PeerError(f"The parameter {name} must be true or false.")
