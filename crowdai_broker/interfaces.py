@@ -94,10 +94,20 @@ class IStore(Interface):
         """Apply each move or refuse it, in order, and remove the inbox entries they stand for; one step.
 
         Events go to the listeners of all watching nodes but ``node``, which has them in the answer.
+        Repeated after a failure, a move that was applied the first time is refused: who must know reads the
+        job again. A move that changes nothing a repeat would be refused for (it only logs events) is logged
+        twice then, unless it has an inbox.
+
+        :raises ValueError: more than 512 moves in one step, or ``fields`` that no move may set.
         """
 
     async def take(take: Take) -> list[Taken]:
-        """Dispatch waiting jobs: live lanes before re-grades, participants of a lane in turn."""
+        """Dispatch waiting jobs: live lanes before re-grades, participants of a lane in turn.
+
+        Repeated at once with the same attempt numbers, it answers with the jobs that the first call took;
+        they are on their lists already. A number that is in use otherwise is passed over. A call ends early
+        when the orders it took come to 4 MB.
+        """
 
     async def backlog() -> dict[str, int]:
         """Return the number of waiting jobs of every challenge that has any."""
@@ -111,7 +121,10 @@ class IStore(Interface):
     async def postpone_effect(
         kind: EffectKind, job_id: str, state: EffectState, due: int, note: str, node: str
     ) -> bool:
-        """End a lease without having settled the effect; false if it is no longer stored."""
+        """End a lease without having settled the effect, and say what to do with it and when.
+
+        False if it is no longer stored or another node has leased it since.
+        """
 
     async def held_effects(limit: int) -> list[Effect]:
         """Return effects that wait for an operator, longest first."""
@@ -134,8 +147,14 @@ class IStore(Interface):
     async def leave(node: str) -> None:
         """Say that ``node`` is going: what it leaves may be adopted at once."""
 
-    def listen(listener: EventsListener) -> None:
-        """Call ``listener`` with the events of watched executions that other nodes log."""
+    def response_list(node: str) -> str:
+        """Return the name of the list that graders of ``node``'s jobs put their events on."""
+
+    def listen(listener: EventsListener, on_gap: Callable[[], None]) -> None:
+        """Call ``listener`` with the events of watched executions that other nodes log.
+
+        ``on_gap`` is called when some may have been missed: logs of watched executions are to be read again.
+        """
 
 
 class IWebapp(Interface):

@@ -242,10 +242,20 @@ class Moved(Struct, frozen=True):
 
 
 class Inbox(Struct, frozen=True):
-    """Entries at the head of a response list that a batch of moves stands for; removed in the same step."""
+    """Entries at the head of a response list that a batch of moves stands for; removed in the same step.
+
+    Whoever reads the list makes it; the core only passes it on. If the entries have been removed already,
+    because the step is repeated or another node reads the same list, the whole step is refused: no move is
+    applied and nothing is removed.
+
+    :ivar first: how many entries had ever been removed from the list when these were read.
+    :ivar remote: the list is not on the store's own Redis: the store only counts the entries as removed.
+    """
 
     key: str
     count: int
+    first: int
+    remote: bool = False
 
 
 class Take(Struct, frozen=True, kw_only=True):
