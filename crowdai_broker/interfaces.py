@@ -6,7 +6,8 @@ all of them may raise :class:`~crowdai_broker.errors.BrokerError`'s subclasses o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from zope.interface import Interface
 
@@ -35,6 +36,14 @@ from .core.webapp_model import (
     RegisterFields,
     Submission,
 )
+
+
+class Spawn(Protocol):
+    """Starts named background work; its failure is logged, its end is waited for on stop."""
+
+    def __call__(self, name: str, work: Coroutine[Any, Any, Any]) -> object:
+        """Run ``work``."""
+
 
 EventsListener = Callable[[str, Sequence[LoggedEvent]], None]
 """Called with an execution's id and events that were logged by *another* node, in order."""

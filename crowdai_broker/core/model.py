@@ -12,6 +12,11 @@ import enum
 
 from msgspec import Struct
 
+LOG_CAP = 10_000  #: events kept of an execution, the newest; a store may keep a few more
+MAX_MOVES = 512  #: moves in one step
+TAKE_BYTES = 4_000_000  #: a take ends once its orders come to this
+MOVABLE_FIELDS = frozenset({"submission_id", "submission", "result"})  #: what ``Move.fields`` may name
+
 
 class JobState(enum.StrEnum):
     """Where a job is; ``docs/lifecycle.rst`` has the table of moves between these."""

@@ -11,13 +11,48 @@ from typing import Any
 import msgspec
 
 from ..errors import BrokerError
+from .events import shorten
 from .grader_events import as_finite
+from .webapp_model import GradeFields, JsonObject
 
 _MEDIA = ("media_large", "media_thumbnail", "media_content_type")
 
 
 class NoScore(BrokerError):
     """A grader's result has no score that could go on a leaderboard; the text is for the participant."""
+
+
+def grade_fields(result: dict[str, Any], marks: JsonObject) -> GradeFields:
+    """Return the body of the call that grades a submission.
+
+    :param result: the ``data`` of a grader's ``COMPLETE``.
+    :param marks: what ``meta`` must keep saying, so that the submission can be found by it.
+    :raises NoScore: ``score`` is missing, or a score is no finite number.
+    """
+    score = _score(result, "score")
+    if score is None:
+        raise NoScore(
+            "The grader returned no score. Nothing was put on the leaderboard; "
+            "please tell the organizers of the challenge."
+        )
+    meta = _given(result, "meta")
+    round_id = as_finite(_given(result, "challenge_round_id"))
+    return GradeFields(
+        grading_status="graded",
+        score=score,
+        score_secondary=_score(result, "score_secondary", "secondary_score"),
+        description_markdown=str(_given(result, "description_markdown", "comment") or ""),
+        meta=None if meta is None else {**_object(meta), **marks},
+        challenge_round_id=None if round_id is None else int(round_id),
+        **_media(result),
+    )
+
+
+def failure_fields(message: str) -> GradeFields:
+    """Return the body of the call that says that a submission's grading failed."""
+    return GradeFields(
+        grading_status="failed", grading_message=shorten(message.strip()) or "The grading failed."
+    )
 
 
 def _given(result: dict[str, Any], *names: str) -> Any:
@@ -29,7 +64,7 @@ def _given(result: dict[str, Any], *names: str) -> Any:
     return None
 
 
-def score_of(result: dict[str, Any], *names: str) -> float | None:
+def _score(result: dict[str, Any], *names: str) -> float | None:
     """Return the score under the first of ``names`` that is given.
 
     :raises NoScore: it is given but is not a finite number (a number in a string counts as one).
@@ -46,41 +81,6 @@ def score_of(result: dict[str, Any], *names: str) -> float | None:
     return number
 
 
-def grade_fields(result: dict[str, Any], marks: dict[str, str]) -> dict[str, Any]:
-    """Return the body of the call that grades a submission.
-
-    :param result: the ``data`` of a grader's ``COMPLETE``.
-    :param marks: what ``meta`` must keep saying, so that the submission can be found by it.
-    :raises NoScore: ``score`` is missing, or a score is no finite number.
-    """
-    score = score_of(result, "score")
-    if score is None:
-        raise NoScore(
-            "The grader returned no score. Nothing was put on the leaderboard; "
-            "please tell the organizers of the challenge."
-        )
-    fields: dict[str, Any] = {"grading_status": "graded", "score": score}
-    secondary = score_of(result, "score_secondary", "secondary_score")
-    if secondary is not None:
-        fields["score_secondary"] = secondary
-    description = _given(result, "description_markdown", "comment")
-    if description is not None:
-        fields["description_markdown"] = str(description)
-    fields.update(_media(result))
-    round_id = as_finite(_given(result, "challenge_round_id"))
-    if round_id is not None:
-        fields["challenge_round_id"] = int(round_id)
-    meta = _given(result, "meta")
-    if meta is not None:
-        fields["meta"] = _meta(meta, marks)
-    return fields
-
-
-def failure_fields(message: str) -> dict[str, Any]:
-    """Return the body of the call that says that a submission's grading failed."""
-    return {"grading_status": "failed", "grading_message": message or "The grading failed."}
-
-
 def _media(result: dict[str, Any]) -> dict[str, str]:
     """Return the media fields: the webapp refuses a grade that has only some of the three."""
     values = {name: _given(result, name) for name in _MEDIA}
@@ -89,13 +89,11 @@ def _media(result: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
-def _meta(meta: Any, marks: dict[str, str]) -> str:
-    """Return ``meta`` as the string of JSON that the webapp keeps, with our marks in it."""
+def _object(meta: Any) -> JsonObject:
+    """Return ``meta`` as an object; public graders give it as one or as a string of JSON."""
     if isinstance(meta, str):
         try:
             meta = msgspec.json.decode(meta)
         except msgspec.DecodeError:
-            meta = {"meta": meta}
-    if not isinstance(meta, dict):
-        meta = {"meta": meta}
-    return msgspec.json.encode({**meta, **marks}).decode()
+            return {"meta": meta}
+    return meta if isinstance(meta, dict) else {"meta": meta}

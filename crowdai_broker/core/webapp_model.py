@@ -58,7 +58,7 @@ class ChallengeInfo(Struct, frozen=True, kw_only=True):
 
 
 class RegisterFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Body of the POST that creates a submission; ``meta`` travels as a *string* of JSON."""
+    """Body of the POST that creates a submission; ``meta`` travels as a *string* of JSON, and may be given as one."""
 
     api_key: str
     challenge_client_name: str
@@ -67,7 +67,7 @@ class RegisterFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     score: float | None = None
     score_secondary: float | None = None
     description_markdown: str = ""
-    meta: JsonObject | None = None
+    meta: JsonObject | str | None = None
     media_large: str = ""
     media_thumbnail: str = ""
     media_content_type: str = ""
@@ -78,17 +78,18 @@ class RegisterFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GradeFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Body of the PATCH that grades a submission; ``meta`` travels as a *string* of JSON."""
+    """Body of the PATCH that grades a submission; ``meta`` as in :class:`RegisterFields`."""
 
     grading_status: GradingStatus
     grading_message: str = ""
     score: float | None = None
     score_secondary: float | None = None
     description_markdown: str = ""
-    meta: JsonObject | None = None
+    meta: JsonObject | str | None = None
     media_large: str = ""
     media_thumbnail: str = ""
     media_content_type: str = ""
+    challenge_round_id: int | None = None
 
 
 class Registered(Struct, frozen=True, kw_only=True):

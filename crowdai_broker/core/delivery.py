@@ -1,0 +1,184 @@
+"""From an execution's event log to the peers that follow it.
+
+A subscription knows the number of the event it needs next and is served from the log: events that arrive
+live are sent if they are next, dropped if they were sent, and if one is missing in between the log is read.
+So the first live event, a ``resume`` after a day, an event that another node logged and one that got lost on
+the way from there are one code path, and each is sent once and in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from twisted.logger import Logger
+
+from ..errors import StoreUnavailable
+from ..interfaces import IStore, Spawn
+from .events import Outcome
+from .grader_events import TERMINAL_EVENTS
+from .model import Job, LoggedEvent
+
+READ_AT_ONCE = 256  # events read from a log in one call
+_ENDS = tuple(f'"{kind}"' for kind in TERMINAL_EVENTS)
+_decode_outcome = msgspec.json.Decoder(Outcome).decode
+
+
+class Subscription:
+    """One peer following one execution.
+
+    :param send: called with an event's JSON text.
+    :param finish: called once, with the outcome of each job in order, when all jobs have ended and all
+        events were sent.
+    :param after: number of the last event the peer has.
+    """
+
+    def __init__(
+        self,
+        execution_id: str,
+        send: Callable[[str], None],
+        finish: Callable[[list[Outcome]], None],
+        after: int = 0,
+    ) -> None:
+        self.execution_id = execution_id
+        self.next = after + 1
+        self.reading = False
+        self.again = False
+        self.cancelled = False
+        self._send = send
+        self._finish = finish
+
+    def offer(self, events: Sequence[LoggedEvent]) -> bool:
+        """Send what is next of ``events``; return false if one before them is missing."""
+        for event in events:
+            if event.event_no > self.next:
+                return False
+            if event.event_no == self.next and not self.cancelled:
+                self.next += 1
+                self._send(event.text)
+        return True
+
+    def end(self, outcomes: list[Outcome]) -> None:
+        """Tell the peer that all jobs have ended."""
+        if not self.cancelled:
+            self.cancelled = True
+            self._finish(outcomes)
+
+
+class Delivery:
+    """All subscriptions of this node."""
+
+    log = Logger()
+
+    def __init__(self, store: IStore, node: str, spawn: Spawn) -> None:
+        self._store = store
+        self._node = node
+        self._spawn = spawn
+        self._followers: dict[str, list[Subscription]] = {}
+        store.listen(self.deliver, self.catch_up_all)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._followers.values()))
+
+    async def follow(self, subscription: Subscription, *, watched: bool = False) -> None:
+        """Send a peer what it misses, and from then on what comes.
+
+        :param watched: the store knows already that this node watches the execution.
+        """
+        followers = self._followers.setdefault(subscription.execution_id, [])
+        followers.append(subscription)
+        if not watched:
+            await self._store.watch(subscription.execution_id, self._node)
+        await self._catch_up(subscription)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Stop serving a subscription, whose peer is gone."""
+        subscription.cancelled = True
+        self._drop(subscription)
+
+    def deliver(
+        self, execution_id: str, events: Sequence[LoggedEvent], unfinished: int | None = None
+    ) -> None:
+        """Take newly logged events of an execution.
+
+        :param unfinished: its jobs that have not ended; ``None``: not known here.
+        """
+        followers = self._followers.get(execution_id)
+        if not followers:
+            return
+        ended = _may_have_ended(events) if unfinished is None else unfinished == 0
+        for subscription in tuple(followers):
+            if subscription.reading:
+                subscription.again = True
+            elif not subscription.offer(events) or ended:
+                self._spawn("delivery", self._catch_up(subscription))
+
+    def catch_up_all(self) -> None:
+        """Read the logs of all followed executions: events from other nodes may have been lost."""
+        for followers in tuple(self._followers.values()):
+            for subscription in followers:
+                subscription.again = True
+                self._spawn("delivery", self._catch_up(subscription))
+
+    async def _catch_up(self, subscription: Subscription) -> None:
+        """Read the log until nothing is missing, then see whether the execution has ended."""
+        if subscription.reading or subscription.cancelled:
+            return
+        subscription.reading = True
+        try:
+            await self._read_all(subscription)
+        except StoreUnavailable as error:
+            self.log.warn("events of {id} wait: {error}", id=subscription.execution_id, error=error)
+        finally:
+            subscription.reading = False
+
+    async def _read_all(self, subscription: Subscription) -> None:
+        """Read until the log has no more; again if events came meanwhile, which a reply may have crossed."""
+        while not subscription.cancelled:
+            subscription.again = False
+            outcomes = await self._outcomes(subscription.execution_id)
+            if await self._read(subscription) or subscription.again:
+                continue
+            if outcomes is not None:
+                self._drop(subscription)
+                subscription.end(outcomes)
+            return
+
+    async def _read(self, subscription: Subscription) -> bool:
+        """Send a piece of the log; return whether there may be more of it."""
+        events = await self._store.events(subscription.execution_id, subscription.next - 1, READ_AT_ONCE)
+        if events and events[0].event_no > subscription.next:
+            subscription.next = events[0].event_no  # older ones are gone from a capped log
+        subscription.offer(events)
+        return bool(events)
+
+    async def _outcomes(self, execution_id: str) -> list[Outcome] | None:
+        """Return how each job ended, or ``None`` while one has not."""
+        execution = await self._store.execution(execution_id)
+        if execution is not None and execution.unfinished:
+            return None
+        return outcomes_of(await self._store.jobs(execution_id))
+
+    def _drop(self, subscription: Subscription) -> None:
+        followers = self._followers.get(subscription.execution_id, [])
+        if subscription in followers:
+            followers.remove(subscription)
+        if not followers and self._followers.pop(subscription.execution_id, None) is not None:
+            self._spawn("unwatch", self._unwatch(subscription.execution_id))
+
+    async def _unwatch(self, execution_id: str) -> None:
+        try:
+            if execution_id not in self._followers:
+                await self._store.unwatch(execution_id, self._node)
+        except StoreUnavailable as error:
+            self.log.warn("still told of {id}, which nobody follows: {error}", id=execution_id, error=error)
+
+
+def _may_have_ended(events: Sequence[LoggedEvent]) -> bool:
+    """Tell whether one of these events may be the last of its job; a false alarm costs one read."""
+    return any(mark in event.text for event in events for mark in _ENDS)
+
+
+def outcomes_of(jobs: Sequence[Job]) -> list[Outcome]:
+    """Return the outcome of each of these ended jobs."""
+    return [_decode_outcome(job.result) for job in jobs]

@@ -1,0 +1,206 @@
+"""What happens to a job: facts in, one :class:`~crowdai_broker.core.model.Move` out.
+
+=================  =========================================  =====================================
+from               fact                                       to
+=================  =========================================  =====================================
+(new)              accepted, scored by the broker             registering, with a *register* effect
+(new)              accepted, otherwise                        queued
+registering        the webapp created its submission          queued
+registering        the webapp refused it                      failed
+queued             a grader's place is free                   dispatched, as a new attempt
+dispatched         the grader's first event                   running
+in flight          ``COMPLETE``                               complete, with a *grade* effect
+in flight          ``ERROR``, ``TIMEOUT``, no usable score     failed, with a *grade* effect
+in flight          deadline, attempts left                    queued, at the front
+in flight          deadline, no attempt left                  failed as the platform's fault
+any terminal one   the webapp has its grade                   the same; the effect is done
+=================  =========================================  =====================================
+
+*In flight* is dispatched or running. The store applies a move only if the job is still what the fact was
+about (state and attempt), so a fact that comes late or twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from .events import JobEvent, draft, outcome_text
+from .grader_events import GraderEvent
+from .model import (
+    IN_FLIGHT,
+    TERMINAL,
+    EffectDraft,
+    EffectKind,
+    EventDraft,
+    Job,
+    JobState,
+    Move,
+    Place,
+)
+from .scores import NoScore, failure_fields, grade_fields
+from .webapp_model import JsonObject, Registered, RegisterFields
+
+PLATFORM_ERROR = "Platform error: "
+REGISTERING = frozenset({JobState.REGISTERING})
+
+_encode = msgspec.json.Encoder().encode
+
+
+def marks_of(job: Job) -> JsonObject:
+    """Return what a submission's ``meta`` says of the job it belongs to; a doubtful one is found by it."""
+    return {"broker_execution_id": job.execution_id, "broker_job": job.job_id}
+
+
+def register_effect(job: Job, api_key: str, now: int) -> EffectDraft:
+    """Return the effect that creates the submission of a scored job before a grader sees it."""
+    fields = RegisterFields(
+        api_key=api_key, challenge_client_name=job.challenge, grading_status="submitted", meta=marks_of(job)
+    )
+    return EffectDraft(EffectKind.REGISTER, _encode(fields).decode(), now)
+
+
+def registered(job: Job, answer: Registered) -> Move:
+    """Move a job whose submission exists into the backlog; its order tells the grader the submission."""
+    return Move(
+        job_id=job.job_id,
+        expect=REGISTERING,
+        to=JobState.QUEUED,
+        fields={
+            "submission_id": str(answer.submission_id),
+            "submission": _encode(answer).decode(),
+        },
+        extend=f',"submission_id":{answer.submission_id}',
+        done=EffectKind.REGISTER,
+        due=0,
+    )
+
+
+def refused(job: Job, message: str) -> Move:
+    """End a job that the webapp refused to register; ``message`` is its answer."""
+    return msgspec.structs.replace(
+        _ended(job, REGISTERING, JobState.FAILED, JobEvent.ERROR, message), done=EffectKind.REGISTER
+    )
+
+
+def progressed(job: Job, event: GraderEvent) -> Move:
+    """Log an event that does not end the job."""
+    return Move(
+        job_id=job.job_id,
+        expect=IN_FLIGHT,
+        attempt=job.attempt,
+        to=JobState.RUNNING,
+        events=(_relayed(job, event),),
+    )
+
+
+def held_back(job: Job, event: GraderEvent) -> Move:
+    """Keep a progress event for later: the newest wins."""
+    return Move(
+        job_id=job.job_id,
+        expect=IN_FLIGHT,
+        attempt=job.attempt,
+        to=JobState.RUNNING,
+        hold=_relayed(job, event),
+    )
+
+
+def flushed(job: Job) -> Move:
+    """Log the progress event that was kept."""
+    return Move(job_id=job.job_id, expect=IN_FLIGHT, attempt=job.attempt, flush=True)
+
+
+def finished(job: Job, event: GraderEvent, now: int) -> Move:
+    """End a job by its grader's terminal event."""
+    if event.kind is not JobEvent.COMPLETE:
+        return _failed(job, event.kind, event.message, now)
+    effects: tuple[EffectDraft, ...] = ()
+    data = _renumbered(event.data, job)
+    if job.submission_id and job.grades_posted_by == "broker":
+        try:
+            fields = grade_fields(data, marks_of(job))
+        except NoScore as problem:
+            return _failed(job, JobEvent.ERROR, str(problem), now)
+        effects = (EffectDraft(EffectKind.GRADE, _encode(fields).decode(), now),)
+        data = {**data, "submission_id": job.submission_id}
+    return _ended(
+        job, IN_FLIGHT, JobState.COMPLETE, JobEvent.COMPLETE, event.message, data=data, effects=effects
+    )
+
+
+def overdue(job: Job, max_attempts: int, seconds: float, now: int) -> Move:
+    """Give a job whose grader did not finish in time to another, or give it up after the last attempt."""
+    silent = "nothing was heard of the grader" if job.state is JobState.DISPATCHED else "it did not finish"
+    if job.attempts >= max_attempts:
+        return _failed(
+            job,
+            JobEvent.ERROR,
+            f"{PLATFORM_ERROR}the job was given to graders {job.attempts} times, the last time {silent} "
+            f"within {seconds:g} s. This is not your fault; please submit again or tell the organizers.",
+            now,
+        )
+    notice = (
+        f"Attempt {job.attempts} of {max_attempts} was given up: {silent} within {seconds:g} s. "
+        "Your job goes to another grader."
+    )
+    return Move(
+        job_id=job.job_id,
+        expect=IN_FLIGHT,
+        attempt=job.attempt,
+        to=JobState.QUEUED,
+        place=Place.FRONT,
+        events=(draft(job, JobEvent.INFO, notice),),
+        due=0,
+    )
+
+
+def graded(job_id: str, notices: Iterable[EventDraft] = ()) -> Move:
+    """Settle the *grade* effect of a job."""
+    return Move(job_id=job_id, expect=TERMINAL, done=EffectKind.GRADE, events=tuple(notices))
+
+
+def noted(job: Job, expect: frozenset[JobState], message: str) -> Move:
+    """Tell the participant something about a job without moving it."""
+    return Move(job_id=job.job_id, expect=expect, events=(draft(job, JobEvent.INFO, message),))
+
+
+def _failed(job: Job, kind: JobEvent, message: str, now: int) -> Move:
+    """End a job in flight without a result; its submission, if there is one, is told so."""
+    effects: tuple[EffectDraft, ...] = ()
+    if job.submission_id and job.grades_posted_by == "broker":
+        effects = (EffectDraft(EffectKind.GRADE, _encode(failure_fields(message)).decode(), now),)
+    return _ended(job, IN_FLIGHT, JobState.FAILED, kind, message, effects=effects)
+
+
+def _ended(
+    job: Job,
+    expect: frozenset[JobState],
+    to: JobState,
+    kind: JobEvent,
+    message: str,
+    *,
+    data: JsonObject | None = None,
+    effects: tuple[EffectDraft, ...] = (),
+) -> Move:
+    return Move(
+        job_id=job.job_id,
+        expect=expect,
+        attempt=job.attempt if expect is IN_FLIGHT else None,
+        to=to,
+        events=(draft(job, kind, message, data),),
+        fields={"result": outcome_text(kind, message, data)},
+        effects=effects,
+        due=0,
+    )
+
+
+def _relayed(job: Job, event: GraderEvent) -> EventDraft:
+    return draft(job, event.kind, event.message, _renumbered(event.data, job))
+
+
+def _renumbered(data: JsonObject, job: Job) -> JsonObject:
+    """Give ``data`` the participant's number where a grader repeats the one it was given."""
+    if "data_sequence_no" in data:
+        return {**data, "data_sequence_no": job.data_sequence_no}
+    return data
