@@ -1,0 +1,65 @@
+"""The attempts this node relays events of, and how fast their progress may go."""
+
+from __future__ import annotations
+
+from .model import Job
+
+
+class Attempt:
+    """A job in a grader's hands.
+
+    :ivar next_progress: time (s) from which its next progress event may be relayed at once.
+    :ivar holding: a progress event of it is held back.
+    """
+
+    __slots__ = ("holding", "job", "next_progress")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.next_progress = 0.0
+        self.holding = False
+
+
+class Attempts:
+    """Attempts by number: those this node dispatched, and those of adopted lists once they were heard of.
+
+    No larger than what the graders hold, since an attempt that is over is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._by_number: dict[str, Attempt] = {}
+        self._holding: dict[str, Attempt] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def add(self, job: Job) -> Attempt:
+        """Keep the job's attempt."""
+        return self._by_number.setdefault(job.attempt, Attempt(job))
+
+    def get(self, number: str) -> Attempt | None:
+        """Return the attempt with this number if it is kept."""
+        return self._by_number.get(number)
+
+    def forget(self, number: str) -> None:
+        """Drop an attempt that is over."""
+        self._by_number.pop(number, None)
+        self._holding.pop(number, None)
+
+    def prune(self, before: int) -> None:
+        """Drop attempts whose deadline was before that time (ms): another node may have ended them."""
+        for number in [key for key, kept in self._by_number.items() if kept.job.due < before]:
+            self.forget(number)
+
+    def hold(self, attempt: Attempt) -> None:
+        """Note that a progress event of the attempt is held back."""
+        attempt.holding = True
+        self._holding[attempt.job.attempt] = attempt
+
+    def release_due(self, now: float) -> list[Attempt]:
+        """Return the attempts whose held progress may go now; they hold nothing from here on."""
+        due = [attempt for attempt in self._holding.values() if attempt.next_progress <= now]
+        for attempt in due:
+            attempt.holding = False
+            del self._holding[attempt.job.attempt]
+        return due
