@@ -1,0 +1,35 @@
+"""The broker's configuration: ``broker.toml`` read, checked and frozen before anything listens."""
+
+from __future__ import annotations
+
+from crowdai_broker.config.challenges import ChallengeTable, ignored_secrets, merge_challenge
+from crowdai_broker.config.declaration import (
+    BrokerConfig,
+    ChallengeConfig,
+    GitLabConfig,
+    GraderConfig,
+    LimitsConfig,
+    RedisConfig,
+    WebappConfig,
+)
+from crowdai_broker.config.loading import Config, load_config
+from crowdai_broker.config.redis_url import RedisAddress, parse_redis_url
+from crowdai_broker.config.secret import Secret
+
+__all__ = [
+    "BrokerConfig",
+    "ChallengeConfig",
+    "ChallengeTable",
+    "Config",
+    "GitLabConfig",
+    "GraderConfig",
+    "LimitsConfig",
+    "RedisAddress",
+    "RedisConfig",
+    "Secret",
+    "WebappConfig",
+    "ignored_secrets",
+    "load_config",
+    "merge_challenge",
+    "parse_redis_url",
+]
