@@ -28,7 +28,6 @@ from .core.model import (
     Inbox,
     Job,
     JobState,
-    Lane,
     LoggedEvent,
     Move,
     Moved,
@@ -39,6 +38,7 @@ from .core.model import (
     order_text,
     queue_key,
 )
+from .memory_backlog import MemoryBacklog
 
 KEEP = 172_800  #: s that a finished execution is kept
 
@@ -86,7 +86,7 @@ class MemoryRedis:
         self.attempts: dict[str, str] = {}
         self.flight: defaultdict[str, set[str]] = defaultdict(set)
         self.unfinished: defaultdict[str, int] = defaultdict(int)
-        self.lanes: defaultdict[tuple[str, Lane], dict[int, deque[str]]] = defaultdict(dict)
+        self.backlog = MemoryBacklog()
         self.effects: dict[Key, StoredEffect] = {}
         self.nodes: dict[str, int] = {}
         self.adopted: dict[str, str] = {}
@@ -163,7 +163,7 @@ class MemoryRedis:
         waiting = 0
         for new in acceptance.jobs:
             if new.job.state is JobState.QUEUED:
-                self._enqueue(new.job, Place.BACK)
+                self.backlog.put(new.job, Place.BACK)
             waiting += new.job.state not in TERMINAL
             for draft in new.effects:
                 self.effects[draft.kind, new.job.job_id] = self._effect(new.job.job_id, draft, stored)
@@ -182,33 +182,7 @@ class MemoryRedis:
         stored.execution = replace(stored.execution, event_no=first - 1 + len(logged))
         return logged
 
-    # -- lanes
-
-    def _enqueue(self, job: Job, place: Place) -> None:
-        ring = self.lanes[job.challenge, job.lane]
-        lane = ring.get(job.participant_id)
-        if lane is None:
-            lane = ring[job.participant_id] = deque()
-            if place is Place.FRONT:
-                others = {p: ring.pop(p) for p in list(ring) if p != job.participant_id}
-                ring.update(others)
-        if place is Place.FRONT:
-            lane.appendleft(job.job_id)
-        else:
-            lane.append(job.job_id)
-
-    def _dequeue(self, job: Job) -> None:
-        ring = self.lanes[job.challenge, job.lane]
-        ring[job.participant_id].remove(job.job_id)
-        if not ring[job.participant_id]:
-            del ring[job.participant_id]
-
-    def backlog(self) -> dict[str, int]:
-        """Count waiting jobs."""
-        found: defaultdict[str, int] = defaultdict(int)
-        for (challenge, _), ring in self.lanes.items():
-            found[challenge] += sum(map(len, ring.values()))
-        return {challenge: count for challenge, count in found.items() if count}
+    # -- attempts
 
     def take(self, take: Take) -> list[Taken]:
         """Dispatch waiting jobs."""
@@ -217,10 +191,10 @@ class MemoryRedis:
         free = deque(number for number in take.attempts if number not in self.attempts)
         size = 0
         while free and len(self.flight[take.challenge]) < take.limit and size < TAKE_BYTES:
-            job = self._next(take.challenge)
-            if job is None:
+            job_id = self.backlog.next(take.challenge)
+            if job_id is None:
                 break
-            answer.append(self._dispatch(job, take, free.popleft()))
+            answer.append(self._dispatch(self.jobs[job_id], take, free.popleft()))
             size += len(answer[-1].order.encode())
         return answer
 
@@ -229,18 +203,6 @@ class MemoryRedis:
         if job.state is not JobState.DISPATCHED or job.node != take.node or job.challenge != take.challenge:
             return None
         return Taken(job, order_text(job, number, take.response_channel))
-
-    def _next(self, challenge: str) -> Job | None:
-        for lane in (Lane.LIVE, Lane.REGRADE):
-            ring = self.lanes[challenge, lane]
-            if ring:
-                participant, jobs = next(iter(ring.items()))
-                job_id = jobs.popleft()
-                del ring[participant]
-                if jobs:
-                    ring[participant] = jobs
-                return self.jobs[job_id]
-        return None
 
     def _dispatch(self, job: Job, take: Take, number: str) -> Taken:
         job = replace(
@@ -320,13 +282,13 @@ class MemoryRedis:
         if move.to is None:
             return job
         if job.state is JobState.QUEUED:
-            self._dequeue(job)
+            self.backlog.remove(job)
         if job.attempt and (move.to in TERMINAL or move.to is JobState.QUEUED):
             del self.attempts[job.attempt]
             self.flight[job.challenge].discard(job.job_id)
             job = replace(job, attempt="", node="")
         if move.to is JobState.QUEUED:
-            self._enqueue(job, move.place)
+            self.backlog.put(job, move.place)
         return replace(job, state=move.to, due=0 if move.to in TERMINAL else job.due)
 
     def _settle(self, job: Job, move: Move) -> int:

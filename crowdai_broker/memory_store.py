@@ -161,7 +161,7 @@ class MemoryStore:
 
     async def backlog(self) -> dict[str, int]:
         """Count waiting jobs."""
-        return self._step("backlog", self.state.backlog)
+        return self._step("backlog", self.state.backlog.counts)
 
     async def due_jobs(self, now: int, limit: int) -> list[Job]:
         """Return jobs that are due."""

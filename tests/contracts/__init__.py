@@ -1,0 +1,1 @@
+"""Assertions that each fake and its real twin are both held to."""
