@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from zope.interface import Interface
 
+from .config import ChallengeConfig
 from .core.model import (
     Acceptance,
     Accepted,
@@ -164,6 +165,16 @@ class IStore(Interface):
 
         ``on_gap`` is called when some may have been missed: logs of watched executions are to be read again.
         """
+
+
+class IGrader(Interface):
+    """One kind of graders: how jobs get to them."""
+
+    def in_store(challenge: ChallengeConfig) -> bool:
+        """Tell whether the store hands out this challenge's orders itself, in the step that takes them."""
+
+    async def dispatch(challenge: ChallengeConfig, orders: Sequence[Taken]) -> None:
+        """Hand out orders that were taken; they may have been or not if this raises :class:`BrokerError`."""
 
 
 class IWebapp(Interface):

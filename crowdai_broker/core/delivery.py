@@ -17,7 +17,7 @@ from ..errors import StoreUnavailable
 from ..interfaces import IStore, Spawn
 from .events import Outcome
 from .grader_events import TERMINAL_EVENTS
-from .model import Job, LoggedEvent
+from .model import Execution, Job, LoggedEvent
 
 READ_AT_ONCE = 256  # events read from a log in one call
 _ENDS = tuple(f'"{kind}"' for kind in TERMINAL_EVENTS)
@@ -29,7 +29,7 @@ class Subscription:
 
     :param send: called with an event's JSON text.
     :param finish: called once, with the outcome of each job in order, when all jobs have ended and all
-        events were sent.
+        events until then were sent. Events may follow: the leaderboard is told after a job's end.
     :param after: number of the last event the peer has.
     """
 
@@ -45,6 +45,7 @@ class Subscription:
         self.reading = False
         self.again = False
         self.cancelled = False
+        self.ended = False
         self._send = send
         self._finish = finish
 
@@ -60,8 +61,8 @@ class Subscription:
 
     def end(self, outcomes: list[Outcome]) -> None:
         """Tell the peer that all jobs have ended."""
-        if not self.cancelled:
-            self.cancelled = True
+        if not self.ended and not self.cancelled:
+            self.ended = True
             self._finish(outcomes)
 
 
@@ -120,6 +121,13 @@ class Delivery:
                 subscription.again = True
                 self._spawn("delivery", self._catch_up(subscription))
 
+    def tidy(self) -> None:
+        """Look whether anything can still follow in executions whose jobs have ended."""
+        for followers in tuple(self._followers.values()):
+            for subscription in followers:
+                if subscription.ended:
+                    self._spawn("delivery", self._catch_up(subscription))
+
     async def _catch_up(self, subscription: Subscription) -> None:
         """Read the log until nothing is missing, then see whether the execution has ended."""
         if subscription.reading or subscription.cancelled:
@@ -136,12 +144,14 @@ class Delivery:
         """Read until the log has no more; again if events came meanwhile, which a reply may have crossed."""
         while not subscription.cancelled:
             subscription.again = False
-            outcomes = await self._outcomes(subscription.execution_id)
+            execution = await self._store.execution(subscription.execution_id)
+            outcomes = await self._outcomes(subscription, execution)
             if await self._read(subscription) or subscription.again:
                 continue
             if outcomes is not None:
-                self._drop(subscription)
                 subscription.end(outcomes)
+            if execution is None or not execution.open:
+                self._drop(subscription)
             return
 
     async def _read(self, subscription: Subscription) -> bool:
@@ -152,12 +162,13 @@ class Delivery:
         subscription.offer(events)
         return bool(events)
 
-    async def _outcomes(self, execution_id: str) -> list[Outcome] | None:
-        """Return how each job ended, or ``None`` while one has not."""
-        execution = await self._store.execution(execution_id)
-        if execution is not None and execution.unfinished:
+    async def _outcomes(
+        self, subscription: Subscription, execution: Execution | None
+    ) -> list[Outcome] | None:
+        """Return how each job ended, or ``None`` while one has not, and if the peer knows."""
+        if subscription.ended or execution is None or execution.unfinished:
             return None
-        return outcomes_of(await self._store.jobs(execution_id))
+        return outcomes_of(await self._store.jobs(execution.execution_id))
 
     def _drop(self, subscription: Subscription) -> None:
         followers = self._followers.get(subscription.execution_id, [])

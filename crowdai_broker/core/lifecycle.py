@@ -155,6 +155,28 @@ def overdue(job: Job, max_attempts: int, seconds: float, now: int) -> Move:
     )
 
 
+def returned(job: Job) -> Move:
+    """Put a job back whose order could not be handed out."""
+    return Move(
+        job_id=job.job_id,
+        expect=IN_FLIGHT,
+        attempt=job.attempt,
+        to=JobState.QUEUED,
+        place=Place.FRONT,
+        due=0,
+    )
+
+
+def registered_too_late(job: Job, submission_id: int) -> Move:
+    """Settle the registration of a job that has ended meanwhile: nothing will grade its submission."""
+    return Move(
+        job_id=job.job_id,
+        expect=TERMINAL,
+        fields={"submission_id": str(submission_id)} if submission_id else {},
+        done=EffectKind.REGISTER,
+    )
+
+
 def graded(job_id: str, notices: Iterable[EventDraft] = ()) -> Move:
     """Settle the *grade* effect of a job."""
     return Move(job_id=job_id, expect=TERMINAL, done=EffectKind.GRADE, events=tuple(notices))

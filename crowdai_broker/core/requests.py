@@ -86,11 +86,8 @@ def channel_of(args: list[Any]) -> str:
     return channel if usable and isinstance(channel, str) else ""
 
 
-def read_execute_function(args: list[Any], max_parallel_jobs: int | None = None) -> ExecuteFunction:
-    """Read an ``execute_function`` request.
-
-    :param max_parallel_jobs: of the challenge; ``None`` while the challenge is not known yet.
-    """
+def read_execute_function(args: list[Any]) -> ExecuteFunction:
+    """Read an ``execute_function`` request."""
     request = read_object(args, "execute_function")
     channel = _text(request, "response_channel")
     if channel in RESERVED_CHANNELS:
@@ -105,14 +102,14 @@ def read_execute_function(args: list[Any], max_parallel_jobs: int | None = None)
         challenge=_text(request, "challenge_client_name", "challenge_id"),
         grader_id=_optional_text(request, "grader_id"),
         function_name=_text(request, "function_name"),
-        items=_items(request, max_parallel_jobs),
+        items=_items(request),
         parallel=_flag(request, "parallel"),
         dry_run=_flag(request, "dry_run"),
         idempotency_key=_optional_text(request, "idempotency_key"),
     )
 
 
-def _items(request: dict[str, Any], max_parallel_jobs: int | None) -> tuple[Any, ...]:
+def _items(request: dict[str, Any]) -> tuple[Any, ...]:
     """Return one item a job (the rule of the original broker, which clients rely on)."""
     if "data" not in request:
         raise PeerError("Missing parameter: data.")
@@ -123,11 +120,6 @@ def _items(request: dict[str, Any], max_parallel_jobs: int | None) -> tuple[Any,
         return (data[0],) if isinstance(data, list) and len(data) == 1 else (data,)
     if not isinstance(data, list):
         raise PeerError("With parallel=true the parameter data must be a list, one item a job.")
-    if max_parallel_jobs is not None and len(data) > max_parallel_jobs:
-        raise PeerError(
-            f"Too many parallel jobs: {len(data)} were asked for, this challenge allows {max_parallel_jobs} "
-            "in one request."
-        )
     return tuple(data)
 
 
@@ -160,3 +152,30 @@ def _flag(request: dict[str, Any], name: str) -> bool:
     if isinstance(value, bool | str | None) and value in _FLAGS:
         return _FLAGS[value]
     raise PeerError(f"The parameter {name} must be true or false.")
+
+
+class Resume(Struct, frozen=True):
+    """Which execution is asked about: by its id, or by the idempotency key it was accepted with."""
+
+    session_token: str
+    execution_id: str
+    idempotency_key: str
+    after_event_no: int
+
+
+def read_resume(args: list[Any]) -> Resume:
+    """Read ``{"session_token", "execution_id", "after_event_no": 0}``."""
+    request = read_object(args, "resume")
+    after = request.get("after_event_no", 0)
+    if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 1 << 53:
+        raise PeerError("The parameter after_event_no must be the number of an event, or 0 for all.")
+    return Resume(_text(request, "session_token"), _text(request, "execution_id"), "", after)
+
+
+def read_status(args: list[Any]) -> Resume:
+    """Read ``{"session_token", "execution_id" | "idempotency_key"}``."""
+    request = read_object(args, "execution_status")
+    token = _text(request, "session_token")
+    if request.get("execution_id") is None and request.get("idempotency_key") is not None:
+        return Resume(token, "", _text(request, "idempotency_key"), 0)
+    return Resume(token, _text(request, "execution_id"), "", 0)

@@ -1,0 +1,120 @@
+"""From the backlog to the graders: challenges side by side, participants in turn."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..config import ChallengeConfig
+from ..errors import BrokerError, StoreUnavailable
+from ..interfaces import IGrader, IStore, Spawn
+from .attempts import Attempts
+from .catalogue import Catalogue
+from .lifecycle import returned
+from .model import Take, Taken
+
+AT_ONCE = 32  # jobs taken in one step
+NUMBER_BITS = 46  # unguessable, and exact in every language's numbers
+
+
+def new_attempt_number() -> str:
+    """Return a fresh number for an attempt, decimal digits."""
+    return str(secrets.randbits(NUMBER_BITS) | 1 << NUMBER_BITS - 1)
+
+
+class Dispatcher:
+    """Gives waiting jobs to graders; a challenge at a time is worked on once at a time on this node."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: IStore,
+        node: str,
+        catalogue: Catalogue,
+        graders: Mapping[str, IGrader],
+        attempts: Attempts,
+        spawn: Spawn,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._node = node
+        self._catalogue = catalogue
+        self._graders = graders
+        self._attempts = attempts
+        self._spawn = spawn
+        self._busy: dict[str, bool] = {}  # challenges worked on; true: look once more
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Take no more jobs."""
+        self._stopped = True
+
+    def poke(self, challenge: str) -> None:
+        """Look whether a job of the challenge can go: one was queued, or a grader's place became free."""
+        if self._stopped:
+            return
+        if challenge in self._busy:
+            self._busy[challenge] = True
+            return
+        self._busy[challenge] = False
+        self._spawn("dispatch", self._run(challenge))
+
+    async def poke_all(self) -> None:
+        """Look at every challenge that has a backlog."""
+        for challenge in await self._store.backlog():
+            self.poke(challenge)
+
+    async def _run(self, challenge: str) -> None:
+        try:
+            config = await self._catalogue.get(challenge)
+            while not self._stopped and (await self._take(challenge, config) or self._busy[challenge]):
+                continue
+        except StoreUnavailable as error:
+            self.log.warn("jobs of {challenge} wait: {error}", challenge=challenge, error=error)
+        except BrokerError as error:
+            self.log.warn("jobs of {challenge} cannot go out: {error}", challenge=challenge, error=error)
+        finally:
+            del self._busy[challenge]
+
+    async def _take(self, challenge: str, config: ChallengeConfig) -> bool:
+        """Dispatch up to :data:`AT_ONCE` jobs; return whether there may be more."""
+        self._busy[challenge] = False
+        grader = self._graders.get(config.grader.kind)
+        if grader is None:
+            self.log.error("no grader of kind {kind} is served here", kind=config.grader.kind)
+            return False
+        now = int(self._clock.seconds() * 1000)
+        in_store = grader.in_store(config)
+        taken = await self._store.take(
+            Take(
+                challenge=challenge,
+                node=self._node,
+                attempts=tuple(new_attempt_number() for _ in range(AT_ONCE)),
+                limit=config.grader.max_in_flight,
+                response_channel=self._store.response_list(self._node),
+                push=in_store,
+                queue=config.grader.queue,
+                now=now,
+                due=now + int(config.job_timeout * 1000),
+            )
+        )
+        for one in taken:
+            self._attempts.add(one.job)
+        if taken and not in_store:
+            await self._hand_out(grader, config, taken)
+        return len(taken) == AT_ONCE
+
+    async def _hand_out(self, grader: IGrader, config: ChallengeConfig, taken: Sequence[Taken]) -> None:
+        try:
+            await grader.dispatch(config, taken)
+        except BrokerError:
+            now = int(self._clock.seconds() * 1000)
+            await self._store.move([returned(one.job) for one in taken], self._node, now)
+            for one in taken:
+                self._attempts.forget(one.job.attempt)
+            raise

@@ -1,0 +1,129 @@
+"""What no event will ever move again, found in what is stored: deadlines, dead nodes, idle backlogs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from ..config import ChallengeConfig
+from ..errors import BrokerError, StoreUnavailable
+from ..interfaces import IStore, Spawn
+from .attempts import Attempts
+from .catalogue import Catalogue
+from .delivery import Delivery
+from .dispatch import Dispatcher
+from .lifecycle import overdue
+from .model import IN_FLIGHT, Job, Move
+
+BEAT = 3.0  # s between signs of life
+BEAT_LASTS = 12.0  # s after which a silent node counts as dead
+DEADLINES = 1.0  # s between looks for jobs whose time is up
+SWEEP = 30.0  # s between looks at the whole
+AT_ONCE = 128  # overdue jobs moved in one step
+ATTEMPT_GRACE = 60_000  # ms after its deadline for which an attempt is kept in memory
+
+
+class Sweep:
+    """The regular work of a node.
+
+    :param on_adopted: called with the names of the dead nodes whose response lists are this node's now.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: IStore,
+        node: str,
+        catalogue: Catalogue,
+        delivery: Delivery,
+        dispatcher: Dispatcher,
+        attempts: Attempts,
+        spawn: Spawn,
+        on_adopted: Callable[[list[str]], None],
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._node = node
+        self._catalogue = catalogue
+        self._delivery = delivery
+        self._dispatcher = dispatcher
+        self._attempts = attempts
+        self._spawn = spawn
+        self._on_adopted = on_adopted
+        self._loops = [
+            self._every(BEAT, "beat", self._beat),
+            self._every(DEADLINES, "deadlines", self._deadlines),
+            self._every(SWEEP, "sweep", self._sweep),
+        ]
+        self._running: set[str] = set()
+
+    async def start(self) -> None:
+        """Give the first sign of life, then begin."""
+        await self._beat()
+        for interval, loop in self._loops:
+            loop.start(interval, now=loop is not self._loops[0][1])
+
+    async def stop(self) -> None:
+        """End, and leave what is stored to the other nodes."""
+        for _, loop in self._loops:
+            if loop.running:
+                loop.stop()
+        await self._store.leave(self._node)
+
+    def _every(
+        self, interval: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> tuple[float, LoopingCall]:
+        loop = LoopingCall(self._begin, name, work)
+        loop.clock = self._clock
+        return interval, loop
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if name not in self._running:
+            self._running.add(name)
+            self._spawn(name, self._guarded(name, work))
+
+    async def _guarded(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except StoreUnavailable as error:
+            self.log.warn("{name} waits: {error}", name=name, error=error)
+        finally:
+            self._running.discard(name)
+
+    async def _beat(self) -> None:
+        now = self._now()
+        await self._store.beat(self._node, now, int(BEAT_LASTS * 1000))
+        self._on_adopted(await self._store.adopt(self._node, now))
+
+    async def _sweep(self) -> None:
+        await self._dispatcher.poke_all()
+        self._delivery.tidy()
+        self._attempts.prune(self._now() - ATTEMPT_GRACE)
+
+    async def _deadlines(self) -> None:
+        jobs = [job for job in await self._store.due_jobs(self._now(), AT_ONCE) if job.state in IN_FLIGHT]
+        if not jobs:
+            return
+        moves = [await self._overdue(job) for job in jobs]
+        for job, moved in zip(jobs, await self._store.move(moves, self._node, self._now()), strict=True):
+            self._attempts.forget(job.attempt)
+            if moved.applied:
+                self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
+                self._dispatcher.poke(job.challenge)
+
+    async def _overdue(self, job: Job) -> Move:
+        try:
+            config = await self._catalogue.get(job.challenge)
+        except BrokerError:
+            config = ChallengeConfig()
+        seconds = (job.due - job.dispatched_at) / 1000 if job.dispatched_at else config.job_timeout
+        return overdue(job, config.max_attempts, seconds, self._now())
+
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)
