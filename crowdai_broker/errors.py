@@ -25,6 +25,10 @@ class ConfigError(BrokerError):
         self.problems = problems
 
 
+class StartupError(BrokerError):
+    """The broker cannot start; its text, one line, says what is missing and what to do."""
+
+
 class PeerError(BrokerError):
     """The other side sent something it must not; its text says what and what to do instead."""
 
