@@ -23,11 +23,19 @@ READ_AT_ONCE = 256  # events read from a log in one call
 _ENDS = tuple(f'"{kind}"' for kind in TERMINAL_EVENTS)
 _decode_outcome = msgspec.json.Decoder(Outcome).decode
 
+Send = Callable[[str, str], None]
+"""Emits to a peer: the event's name (a ``response_channel``) and its one argument, JSON text."""
+
+
+def _no_more(channel: str, text: str) -> None:
+    """Send nothing."""
+
 
 class Subscription:
     """One peer following one execution.
 
-    :param send: called with an event's JSON text.
+    :param channel: name of the event with which the peer gets job events.
+    :param send: called with the channel and an event's JSON text.
     :param finish: called once, with the outcome of each job in order, when all jobs have ended and all
         events until then were sent. Events may follow: the leaderboard is told after a job's end.
     :param after: number of the last event the peer has.
@@ -36,11 +44,13 @@ class Subscription:
     def __init__(
         self,
         execution_id: str,
-        send: Callable[[str], None],
+        channel: str,
+        send: Send,
         finish: Callable[[list[Outcome]], None],
         after: int = 0,
     ) -> None:
         self.execution_id = execution_id
+        self.channel = channel
         self.next = after + 1
         self.reading = False
         self.again = False
@@ -49,6 +59,15 @@ class Subscription:
         self._send = send
         self._finish = finish
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing will be sent any more."""
+        return self.cancelled
+
+    def mute(self) -> None:
+        """Send no more events; the end is told all the same."""
+        self._send = _no_more
+
     def offer(self, events: Sequence[LoggedEvent]) -> bool:
         """Send what is next of ``events``; return false if one before them is missing."""
         for event in events:
@@ -56,7 +75,7 @@ class Subscription:
                 return False
             if event.event_no == self.next and not self.cancelled:
                 self.next += 1
-                self._send(event.text)
+                self._send(self.channel, event.text)
         return True
 
     def end(self, outcomes: list[Outcome]) -> None:
@@ -121,12 +140,16 @@ class Delivery:
                 subscription.again = True
                 self._spawn("delivery", self._catch_up(subscription))
 
+    def recheck(self, execution_id: str) -> None:
+        """Look whether anything can still follow in an execution whose jobs have ended."""
+        for subscription in tuple(self._followers.get(execution_id, ())):
+            if subscription.ended:
+                self._spawn("delivery", self._catch_up(subscription))
+
     def tidy(self) -> None:
-        """Look whether anything can still follow in executions whose jobs have ended."""
-        for followers in tuple(self._followers.values()):
-            for subscription in followers:
-                if subscription.ended:
-                    self._spawn("delivery", self._catch_up(subscription))
+        """Look whether anything can still follow in any execution whose jobs have ended."""
+        for execution_id in tuple(self._followers):
+            self.recheck(execution_id)
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Read the log until nothing is missing, then see whether the execution has ended."""
@@ -151,7 +174,7 @@ class Delivery:
             if outcomes is not None:
                 subscription.end(outcomes)
             if execution is None or not execution.open:
-                self._drop(subscription)
+                self.leave(subscription)
             return
 
     async def _read(self, subscription: Subscription) -> bool:

@@ -12,7 +12,7 @@ from ..config import Config
 from ..errors import PeerError
 from ..interfaces import IStore
 from .catalogue import Catalogue
-from .delivery import Delivery, Subscription
+from .delivery import Delivery, Send, Subscription
 from .dispatch import Dispatcher
 from .events import Outcome
 from .intake import Intake, check
@@ -30,8 +30,6 @@ from .requests import (
 )
 from .sessions import Sessions, WrongKey, digest
 
-Send = Callable[[str, str], None]
-"""Emits to the peer: the event's name (a ``response_channel``) and its one argument, JSON text."""
 Finish = Callable[[list[Outcome]], None]
 
 
@@ -62,6 +60,7 @@ class Participants:
         self._dispatcher = dispatcher
         self._outbox = outbox
         self._served_kinds = served_kinds
+        self._closing = False
         self._wrong_keys = PerMinute(clock, config.limits.auth_failures_per_minute)
         self._executions = PerMinute(clock, config.limits.executions_per_minute)
 
@@ -85,6 +84,10 @@ class Participants:
             self._wrong_keys.use(address)
             raise
 
+    def close(self) -> None:
+        """Accept no more executions: this node is about to stop."""
+        self._closing = True
+
     async def close_session(self, args: list[Any]) -> None:
         """End a session; one that is not there is no error, since it is over all the same."""
         await self._sessions.close(read_session_token(args, "close_session"))
@@ -94,6 +97,8 @@ class Participants:
 
         :raises PeerError: nothing was accepted; with what to tell the participant.
         """
+        if self._closing:
+            raise PeerError("This broker is being restarted; please submit again in a minute.")
         request = read_execute_function(args)
         session = await self._sessions.check(request.session_token, request.api_key, request.challenge)
         idempotency = _idempotency(session, request)
@@ -157,7 +162,7 @@ class Participants:
         after: int = 0,
         watched: bool = False,
     ) -> Subscription:
-        subscription = Subscription(execution_id, lambda text: send(channel, text), finish, after)
+        subscription = Subscription(execution_id, channel, send, finish, after)
         await self._delivery.follow(subscription, watched=watched)
         return subscription
 

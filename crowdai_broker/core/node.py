@@ -1,0 +1,143 @@
+"""One broker node: the core's parts, put together over the seams they are given."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from ..config import Config
+from ..interfaces import IGrader, IStore, IWebapp, Spawn
+from .catalogue import Catalogue
+from .delivery import Delivery
+from .dispatch import Dispatcher
+from .grading import Grading
+from .intake import Intake
+from .model import EffectKind, Job
+from .outbox import Outbox, OutboxObserver
+from .participants import Participants
+from .registering import Registering
+from .relay import Relay, RelayObserver
+from .sessions import Sessions
+from .sweep import Sweep
+
+NODE_ID_BYTES = 8
+
+
+class NodeObserver(RelayObserver, OutboxObserver, Protocol):
+    """Everything the metrics want to know of the core."""
+
+
+def new_node_id() -> str:
+    """Return a name for a node; each start of a process is a node of its own."""
+    return secrets.token_hex(NODE_ID_BYTES)
+
+
+class Node:
+    """A broker node.
+
+    :param graders: the kinds of graders that are served.
+    :param on_adopted: called with the nodes whose response lists are this node's to read as well.
+    :param jitter: returns a number from 0 to 1; repetitions are spread by it.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        config: Config,
+        node_id: str,
+        store: IStore,
+        webapp: IWebapp,
+        graders: Mapping[str, IGrader],
+        spawn: Spawn,
+        observer: NodeObserver,
+        on_adopted: Callable[[list[str]], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.node_id = node_id
+        timeout = config.webapp.timeout
+        catalogue = Catalogue(clock, config, webapp)
+        self.delivery = Delivery(store, node_id, spawn)
+        self.relay = Relay(
+            clock,
+            store,
+            node_id,
+            self.delivery,
+            spawn,
+            observer,
+            config.limits.progress_per_second,
+            self._job_moved,
+        )
+        self.dispatcher = Dispatcher(clock, store, node_id, catalogue, graders, self.relay.attempts, spawn)
+        self.outbox = Outbox(
+            clock,
+            store,
+            node_id,
+            self.delivery,
+            spawn,
+            observer,
+            {
+                EffectKind.REGISTER: Registering(webapp, catalogue, timeout),
+                EffectKind.GRADE: Grading(webapp, timeout),
+            },
+            lease=3 * timeout + 30,
+            on_settled=self._effect_settled,
+            jitter=jitter,
+        )
+        self.participants = Participants(
+            clock,
+            config,
+            store,
+            catalogue,
+            Sessions(clock, store, webapp, config.broker.session_ttl),
+            Intake(clock, store, catalogue, node_id, config.broker.public_url),
+            self.delivery,
+            self.dispatcher,
+            self.outbox,
+            graders,
+        )
+        self._sweep = Sweep(
+            clock,
+            store,
+            node_id,
+            catalogue,
+            self.delivery,
+            self.dispatcher,
+            self.relay.attempts,
+            spawn,
+            on_adopted,
+        )
+
+    async def start(self) -> None:
+        """Join the other nodes and begin to work on what is stored.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
+        await self._sweep.start()
+        self.relay.start()
+        self.outbox.start()
+
+    def drain(self) -> None:
+        """Begin nothing new; what is in hand goes on, and what is stored is left to the other nodes."""
+        self.participants.close()
+        self.dispatcher.stop()
+        self.outbox.stop()
+
+    async def stop(self) -> None:
+        """Leave: what this node has not finished may be taken over at once."""
+        self.relay.stop()
+        await self._sweep.stop()
+
+    def _job_moved(self, job: Job) -> None:
+        """A job ended: a grader's place is free, and there may be a grade to post."""
+        self.dispatcher.poke(job.challenge)
+        if job.submission_id:
+            self.outbox.poke()
+
+    def _effect_settled(self, job: Job) -> None:
+        """A job was registered, so it may be dispatched, or graded, so its execution may be complete."""
+        self.dispatcher.poke(job.challenge)
+        self.delivery.recheck(job.execution_id)
