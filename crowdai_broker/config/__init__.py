@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crowdai_broker.config.challenges import ChallengeTable, ignored_secrets, merge_challenge
-from crowdai_broker.config.declaration import (
+from .challenges import ChallengeTable, ignored_secrets, merge_challenge
+from .declaration import (
     BrokerConfig,
     ChallengeConfig,
     GitLabConfig,
@@ -12,9 +12,9 @@ from crowdai_broker.config.declaration import (
     RedisConfig,
     WebappConfig,
 )
-from crowdai_broker.config.loading import Config, load_config
-from crowdai_broker.config.redis_url import RedisAddress, parse_redis_url
-from crowdai_broker.config.secret import Secret
+from .loading import Config, load_config
+from .redis_url import RedisAddress, parse_redis_url
+from .secret import Secret
 
 __all__ = [
     "BrokerConfig",

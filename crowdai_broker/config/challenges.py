@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from crowdai_broker.config.declaration import ChallengeConfig, GraderConfig
-from crowdai_broker.config.problems import Problems, join
-from crowdai_broker.config.reading import Reader
-from crowdai_broker.config.redis_url import parse_redis_url
-from crowdai_broker.config.secret import Secret
+from .declaration import ChallengeConfig, GraderConfig
+from .problems import Problems, join
+from .reading import Reader
+from .redis_url import parse_redis_url
+from .secret import Secret
 
 _SECRETS = ("organizer_api_key",)
 _GRADER_SECRETS = ("token",)

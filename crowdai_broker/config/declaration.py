@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from crowdai_broker.config import redis_url, values
-from crowdai_broker.config.secret import Secret
-from crowdai_broker.config.values import Check, EmptyMeansNone, FromEnvironment
+from . import redis_url, values
+from .secret import Secret
+from .values import Check, EmptyMeansNone, FromEnvironment
 
 DAY = 86400.0
 DEFAULT_DATA_DIR = Path("var")  # beside the configuration file

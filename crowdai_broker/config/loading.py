@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from crowdai_broker.config.challenges import (
+from .challenges import (
     ChallengeTable,
     check_challenge,
     merge_challenge,
     merge_tables,
     read_challenge,
 )
-from crowdai_broker.config.declaration import (
+from .declaration import (
     DEFAULT_DATA_DIR,
     BrokerConfig,
     ChallengeConfig,
@@ -26,10 +26,10 @@ from crowdai_broker.config.declaration import (
     Table,
     WebappConfig,
 )
-from crowdai_broker.config.problems import Problems, join
-from crowdai_broker.config.reading import Reader
-from crowdai_broker.config.references import References
-from crowdai_broker.config.values import plain_name
+from .problems import Problems, join
+from .reading import Reader
+from .references import References
+from .values import plain_name
 
 MOST_BYTES = 4_000_000
 _TABLES: dict[str, type[Table]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
-from crowdai_broker.errors import ConfigError
+from ..errors import ConfigError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

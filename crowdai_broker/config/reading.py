@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args,
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from crowdai_broker.config.problems import Problems, join
-from crowdai_broker.config.references import References, is_reference
-from crowdai_broker.config.secret import Secret
-from crowdai_broker.config.values import Check, EmptyMeansNone, FromEnvironment
+from .problems import Problems, join
+from .references import References, is_reference
+from .secret import Secret
+from .values import Check, EmptyMeansNone, FromEnvironment
 
 AnyMark = TypeVar("AnyMark")
 _WORDS = {

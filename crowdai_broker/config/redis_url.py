@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from crowdai_broker.config.secret import Secret
+from .secret import Secret
 
 Kind = Literal["embedded", "tcp", "tls", "unix", "sentinel"]
 

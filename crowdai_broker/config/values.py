@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import serverFromString
 
-from crowdai_broker.config.secret import Secret
+from .secret import Secret
 
 _PORTED = re.compile(r"^(?:tcp|tcp6|ssl|tls):(?:.*:)?(?:port=)?(-?\d+)(?::|$)")
 _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")

