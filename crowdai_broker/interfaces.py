@@ -176,6 +176,9 @@ class IGrader(Interface):
     async def dispatch(challenge: ChallengeConfig, orders: Sequence[Taken]) -> None:
         """Hand out orders that were taken; they may have been or not if this raises :class:`BrokerError`."""
 
+    async def untaken(challenge: ChallengeConfig, queue: str) -> int:
+        """Return how many orders lie on ``queue`` that no grader has taken yet."""
+
 
 class IWebapp(Interface):
     """The site that owns participants, challenges and leaderboards.

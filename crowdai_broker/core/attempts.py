@@ -10,14 +10,18 @@ class Attempt:
 
     :ivar next_progress: time (s) from which its next progress event may be relayed at once.
     :ivar holding: a progress event of it is held back.
+    :ivar heard: when (s) its grader's newest event came; 0: none came yet.
+    :ivar told: its participant was told that nobody is there to grade it.
     """
 
-    __slots__ = ("holding", "job", "next_progress")
+    __slots__ = ("heard", "holding", "job", "next_progress", "told")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.next_progress = 0.0
         self.holding = False
+        self.heard = 0.0
+        self.told = False
 
 
 class Attempts:
@@ -45,6 +49,13 @@ class Attempts:
         """Drop an attempt that is over."""
         self._by_number.pop(number, None)
         self._holding.pop(number, None)
+
+    def by_challenge(self) -> dict[str, list[Attempt]]:
+        """Return the kept attempts of each challenge."""
+        groups: dict[str, list[Attempt]] = {}
+        for attempt in self._by_number.values():
+            groups.setdefault(attempt.job.challenge, []).append(attempt)
+        return groups
 
     def prune(self, before: int) -> None:
         """Drop attempts whose deadline was before that time (ms): another node may have ended them."""

@@ -298,6 +298,11 @@ def queue_key(queue: str) -> str:
     return f"{queue}::enqueue_job"
 
 
+def queue_of(job: Job, configured: str) -> str:
+    """Return the queue of a job's graders: the configured one, else its ``grader_id``, else its challenge."""
+    return configured or job.grader_id or job.challenge
+
+
 def order_text(job: Job, attempt: str, response_channel: str) -> str:
     """Return the order that a grader gets for ``job``, as JSON text.
 

@@ -19,6 +19,7 @@ from .intake import Intake
 from .model import EffectKind, Job
 from .outbox import Outbox, OutboxObserver
 from .participants import Participants
+from .presence import Presence
 from .registering import Registering
 from .relay import Relay, RelayObserver
 from .sessions import Sessions
@@ -99,6 +100,9 @@ class Node:
             self.outbox,
             graders,
         )
+        self._presence = Presence(
+            clock, store, node_id, catalogue, graders, self.relay.attempts, self.delivery, spawn
+        )
         self._sweep = Sweep(
             clock,
             store,
@@ -119,6 +123,7 @@ class Node:
         await self._sweep.start()
         self.relay.start()
         self.outbox.start()
+        self._presence.start()
 
     def drain(self) -> None:
         """Begin nothing new; what is in hand goes on, and what is stored is left to the other nodes."""
@@ -128,6 +133,7 @@ class Node:
 
     async def stop(self) -> None:
         """Leave: what this node has not finished may be taken over at once."""
+        self._presence.stop()
         self.relay.stop()
         await self._sweep.stop()
 

@@ -23,6 +23,7 @@ from .events import JobEvent
 from .grader_events import TERMINAL_EVENTS, GraderEvent, Unusable, read
 from .lifecycle import finished, flushed, held_back, progressed
 from .model import Inbox, Job, Move, Moved
+from .presence import somebody_came
 
 FLUSHES_AT_ONCE = 256
 
@@ -120,6 +121,10 @@ class Relay:
             if attempt is None:
                 self._drop("attempt_over")
                 continue
+            if attempt.told:
+                moves.append(somebody_came(attempt))
+                kinds.append(JobEvent.INFO)
+            attempt.heard = now
             if event.kind is JobEvent.PROGRESS_UPDATE and self._too_early(attempt, now):
                 move = held_back(attempt.job, event)
                 self.attempts.hold(attempt)
