@@ -99,6 +99,13 @@ class WebappResource(Resource):
         self._faults = faults
         self._routes = routes(api)
         self.control: Control | None = None
+        self._expected: list[tuple[str, Deferred[None]]] = []
+
+    def arrival(self, call: str) -> Deferred[None]:
+        """Return what fires when the next request of that call is there, before it is answered."""
+        expected: Deferred[None] = Deferred()
+        self._expected.append((call, expected))
+        return expected
 
     def render(self, request: Request) -> int:
         """Answer in its own time; what goes wrong on the way is a 500, as with Rails."""
@@ -158,6 +165,10 @@ class WebappResource(Resource):
                 body if len(body) < 100_000 else b"",
             )
         )
+        due = [expected for call, expected in self._expected if call == name]
+        self._expected = [each for each in self._expected if each[0] != name]
+        for expected in due:
+            self._reactor.callLater(0, expected.callback, None)
 
     async def _meet(self, request: Request, planned: Planned, work: Callable[[], Reply]) -> None:
         """Answer a request as the fault has it; a work that comes after a wait is done after it."""
