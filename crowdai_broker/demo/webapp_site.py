@@ -60,6 +60,11 @@ class BoundedRequest(Request):
         else:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Serve it, unless its end came with the bytes that were too many."""
+        if self._received <= MAX_FILE:
+            super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+
 
 def _header(request: Request, name: str) -> str:
     return (request.getHeader(name) or "").strip()
