@@ -1,0 +1,461 @@
+"""One Engine.IO session: what is allowed when, without sockets, timers or a clock.
+
+Inputs are methods (a GET arrived, a frame came in, the time is now ...); what follows from them is read off
+:meth:`EioSession.take` as the frozen facts and orders of :mod:`crowdai_broker.wire.eio_events`; the next
+moment at which :meth:`EioSession.tick` has something to do is :attr:`EioSession.deadline`.
+
+A session is ``OPEN`` until something ends it. A polling session that *we* end while no GET is there is
+``DRAINING``: the application has been told, but what is buffered and the close packet are still fetched, for
+at most ``drain_timeout``. Then it is ``CLOSED`` and its owner forgets it. Facts: engine.io-protocol, and what
+was measured on engine.io 3.6.2 and 6.6.12.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from crowdai_broker.wire import eio_packet
+from crowdai_broker.wire.eio_buffer import OutgoingBuffer
+from crowdai_broker.wire.eio_events import (
+    AnswerPoll,
+    CloseCandidate,
+    Closed,
+    CloseSocket,
+    CutPost,
+    MessageReceived,
+    Output,
+    SendBytes,
+    SendToCandidate,
+    Upgraded,
+)
+from crowdai_broker.wire.eio_handshake import OpenData, TransportName, open_packet
+from crowdai_broker.wire.eio_heartbeat import Beat, heartbeat
+from crowdai_broker.wire.eio_packet import Packet, PacketType, decode_frame, encode_frame
+from crowdai_broker.wire.eio_payload import Format, decode_payload, encode_payload
+from crowdai_broker.wire.faults import (
+    HttpRefusal,
+    SlowPeer,
+    TooBig,
+    Violation,
+    WireError,
+    bad_request,
+    session_unknown,
+)
+from crowdai_broker.wire.ws_frame import encode_ws_frame
+
+#: How long a GET that arrives while an upgrade is being probed waits for its noop, in seconds.
+_PROBE_NOOP_AFTER: Final = 0.1
+#: How much a binary packet of a polling payload grows by: base64, framing digits.
+_BASE64_NUMERATOR: Final = 4
+_BASE64_DENOMINATOR: Final = 3
+_FRAMING_ALLOWANCE: Final = 1024
+
+
+class SessionSettings(msgspec.Struct, frozen=True):
+    """Times in seconds, sizes in bytes; the defaults are the reference's where it has any.
+
+    :ivar max_packets_per_answer: python-engineio clients refuse more than 16.
+    """
+
+    ping_interval: float = 25.0
+    ping_timeout: float = 20.0
+    upgrade_timeout: float = 10.0
+    drain_timeout: float = 30.0
+    max_payload: int = 1_000_000
+    max_message_bytes: int = 1_000_000
+    max_buffered_bytes: int = 4_000_000
+    max_buffered_packets: int = 10_000
+    max_packets_per_post: int = 10_000
+    max_packets_per_answer: int = 16
+
+
+class State(enum.Enum):
+    """See the module's text."""
+
+    OPEN = enum.auto()
+    DRAINING = enum.auto()
+    CLOSED = enum.auto()
+
+
+class EioSession:
+    """The state machine of one session.
+
+    :ivar max_message_bytes: bound of one text packet, and of a payload; may be raised later.
+    :ivar max_binary_bytes: bound of one binary packet; may be raised later.
+    :ivar writable: whether the WebSocket takes more bytes; its owner keeps it current.
+    """
+
+    def __init__(
+        self, sid: str, form: Format, transport: TransportName, settings: SessionSettings, now: float
+    ) -> None:
+        self.sid = sid
+        self.form = form
+        self.transport: TransportName = transport
+        self.state = State.OPEN
+        self.writable = True
+        self.max_message_bytes = settings.max_message_bytes
+        self.max_binary_bytes = settings.max_message_bytes
+        self._settings = settings
+        self._heartbeat = heartbeat(form.version, now, settings.ping_interval, settings.ping_timeout)
+        self._buffer = OutgoingBuffer(settings.max_buffered_packets, settings.max_buffered_bytes)
+        self._outputs: list[Output] = []
+        self._polling = False
+        self._posting = False
+        self._candidate_until: float | None = None
+        self._probed = False
+        self._noop_at: float | None = None
+        self._drained_by: float | None = None
+        self._buffer.put(open_packet(self._open_data(), form.version))
+
+    def _open_data(self) -> OpenData:
+        upgrades = ["websocket"] if self.transport == "polling" else []
+        settings = self._settings
+        return OpenData(
+            self.sid,
+            upgrades,
+            round(settings.ping_interval * 1000),
+            round(settings.ping_timeout * 1000),
+            settings.max_payload,
+        )
+
+    # -- what comes out
+
+    def take(self) -> list[Output]:
+        """Everything that followed since the last call, in order."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`tick` is wanted next; ``None``: never again."""
+        if self.state is State.CLOSED:
+            return None
+        if self._drained_by is not None:
+            return self._drained_by
+        soonest = self._heartbeat.deadline
+        if self._candidate_until is not None and self._candidate_until < soonest:
+            soonest = self._candidate_until
+        if self._noop_at is not None and self._noop_at < soonest:
+            soonest = self._noop_at
+        return soonest
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages still flow."""
+        return self.state is State.OPEN
+
+    @property
+    def max_post_bytes(self) -> int:
+        """Bound of a POST's body: that of a packet, or what the attachments allowed need in base64."""
+        if self.max_binary_bytes <= self.max_message_bytes:
+            return self.max_message_bytes
+        grown = self.max_binary_bytes * _BASE64_NUMERATOR // _BASE64_DENOMINATOR
+        return grown + self.max_message_bytes + _FRAMING_ALLOWANCE
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """Bound of a WebSocket message."""
+        return max(self.max_message_bytes, self.max_binary_bytes)
+
+    @property
+    def poll_pending(self) -> bool:
+        """Whether a GET waits for its answer."""
+        return self._polling
+
+    # -- what the application does
+
+    def send(self, packet: Packet) -> None:
+        """Queue a packet; it goes out with the next :meth:`flush`. After the end it is dropped."""
+        if self.state is not State.OPEN:
+            return
+        try:
+            self._buffer.put(packet)
+        except SlowPeer as error:
+            self._buffer.clear()
+            self.fail(error)
+
+    def flush(self) -> None:
+        """Turn what is queued into an answer or into one write, if the transport can take it."""
+        if not self._buffer:
+            return
+        if self._polling:
+            self._answer(self._buffer.take(self._settings.max_packets_per_answer))
+        elif self.transport == "websocket" and self.writable and self.state is State.OPEN:
+            self._send_frames()
+
+    def close(self, reason: str, now: float) -> None:
+        """End the session from our side; what is queued is still delivered where a way is there."""
+        if self.state is not State.OPEN:
+            return
+        if self.transport == "websocket":
+            self.flush()
+            self._end(reason, None)
+            return
+        if self._close_pending_poll():
+            self._end(reason, None)
+            return
+        self._drop_candidate()
+        self._drained_by = now + self._settings.drain_timeout
+        self.state = State.DRAINING
+        self._outputs.append(Closed(reason))
+
+    def fail(self, error: WireError) -> None:
+        """End the session at once because of what the peer did."""
+        if self.state is State.CLOSED:
+            return
+        if self._polling:
+            self._answer([eio_packet.CLOSE])
+        self._end(error.reason, error.close_code)
+
+    # -- polling
+
+    def poll_arrived(self, now: float) -> None:
+        """A GET: it is answered (:class:`AnswerPoll`) now or as soon as there is something to say.
+
+        :raises HttpRefusal: code 1 or 3, or 400 without a code for a second GET, which ends the session.
+        """
+        self._check_polling()
+        if self._polling:
+            self.fail(Violation("two GETs at once"))
+            raise HttpRefusal(400, None, "overlap")
+        self._polling = True
+        if self.state is State.DRAINING:
+            self._drain()
+        elif self._buffer:
+            self.flush()
+        elif self._probed:
+            self._noop_at = now + _PROBE_NOOP_AFTER
+
+    def poll_lost(self) -> None:
+        """The pending GET's connection is gone."""
+        if self._polling:
+            self._polling = False
+            self._end("transport error", None)
+
+    def post_begun(self) -> None:
+        """The head of a POST came in; its body is to follow.
+
+        :raises HttpRefusal: code 1 or 3, or 400 without a code for a second POST, which ends the session.
+        """
+        self._check_polling()
+        if self._posting:
+            self._outputs.append(CutPost())
+            self.fail(Overlap("two POSTs at once"))
+            raise HttpRefusal(400, None, "overlap")
+        self._posting = True
+
+    def post_lost(self) -> None:
+        """The POST's connection is gone before its end, or its body was larger than allowed."""
+        if self._posting:
+            self._posting = False
+            self.fail(Overlap("a POST was not finished"))
+
+    def post_refused(self) -> None:
+        """The POST ended with an error status that leaves the session unharmed (413 in protocol 4)."""
+        self._posting = False
+
+    def post_received(self, body: bytes, *, octets: bool, now: float) -> None:
+        """The whole body of a POST; it is answered ``ok`` whatever is in it.
+
+        :param octets: its content type is exactly ``application/octet-stream``.
+        :raises HttpRefusal: 400 without a code if protocol 4 gets octets, which ends the session.
+        """
+        self._posting = False
+        if self.state is not State.OPEN:
+            return
+        if octets and self.form.version == 4:
+            self.fail(Overlap("application/octet-stream in protocol 4"))
+            raise HttpRefusal(400, None, "content type")
+        limit = self._settings.max_packets_per_post
+        decoded = decode_payload(body, self.form, octets=octets, max_packets=limit)
+        for packet in decoded.packets:
+            if self.state is not State.OPEN:
+                return
+            self._packet(packet, now)
+        if decoded.error is not None and self.state is State.OPEN:
+            self.fail(decoded.error)
+
+    # -- websocket
+
+    def frame_received(self, data: bytes, *, binary: bool, now: float) -> None:
+        """A message on the session's WebSocket."""
+        if self.state is not State.OPEN:
+            return
+        try:
+            packet = decode_frame(data, self.form.version, binary=binary)
+        except WireError as error:
+            self.fail(error)
+        else:
+            self._packet(packet, now)
+
+    def socket_lost(self) -> None:
+        """The session's WebSocket is gone."""
+        self._end("transport close", None)
+
+    def candidate_opened(self, now: float) -> bool:
+        """A WebSocket with this sid opened; ``False``: it has no chance, close it."""
+        taken = self.transport == "websocket" or self._candidate_until is not None
+        if taken or self.state is not State.OPEN:
+            return False
+        self._candidate_until = now + self._settings.upgrade_timeout
+        return True
+
+    def candidate_frame(self, data: bytes, *, binary: bool, now: float) -> None:
+        """A message on the candidate: a probe, the upgrade, or its end (of the candidate only)."""
+        if self._candidate_until is None:
+            return
+        try:
+            packet = decode_frame(data, self.form.version, binary=binary)
+        except WireError:
+            self._drop_candidate()
+            return
+        if packet == eio_packet.PROBE_PING:
+            self._answer_probe()
+        elif packet.type is PacketType.UPGRADE:
+            self._switch(now)
+        else:
+            self._drop_candidate()
+
+    def candidate_lost(self) -> None:
+        """The candidate is gone; polling goes on and another attempt is allowed."""
+        self._candidate_until = None
+        self._probed = False
+        self._noop_at = None
+
+    # -- time
+
+    def tick(self, now: float) -> None:
+        """Do what is due; safe to call early."""
+        if self.state is State.CLOSED:
+            return
+        if self._drained_by is not None:
+            if now >= self._drained_by:
+                self._end("ping timeout", None)
+            return
+        if self._candidate_until is not None and now >= self._candidate_until:
+            self._drop_candidate()
+        if self._noop_at is not None and now >= self._noop_at:
+            self._noop()
+        beat = self._heartbeat.due(now)
+        if beat is Beat.SEND_PING:
+            self.send(eio_packet.PING)
+            self.flush()
+        elif beat is Beat.GIVE_UP:
+            self.fail(PingTimeout("no sign of life in time"))
+
+    # -- inside
+
+    def _check_polling(self) -> None:
+        if self.state is State.CLOSED:
+            raise session_unknown()
+        if self.transport != "polling":
+            raise bad_request()
+
+    def _packet(self, packet: Packet, now: float) -> None:
+        limit = self.max_binary_bytes if packet.binary else self.max_message_bytes
+        if len(packet.data) > limit:
+            self.fail(TooBig("a packet above its bound"))
+            return
+        self._heartbeat.packet(now)
+        if packet.type is PacketType.MESSAGE:
+            self._outputs.append(MessageReceived(packet.data, packet.binary))
+        elif packet.type is PacketType.PING:
+            self._ping()
+        elif packet.type is PacketType.PONG:
+            self._heartbeat.pong(now)
+        elif packet.type is PacketType.CLOSE:
+            self._closed_by_peer()
+
+    def _ping(self) -> None:
+        if self.form.version == 3:
+            self.send(eio_packet.PONG)
+        else:
+            self.fail(Violation("a ping from a client of protocol 4"))
+
+    def _closed_by_peer(self) -> None:
+        if self._polling:
+            self._answer([eio_packet.NOOP])
+        self._end("transport close", None)
+
+    def _answer_probe(self) -> None:
+        self._probed = True
+        frame, _ = encode_frame(eio_packet.PROBE_PONG, self.form.version)
+        self._outputs.append(SendToCandidate(encode_ws_frame(frame, binary=False)))
+        if self._polling:
+            self.flush()
+            self._noop()
+
+    def _switch(self, now: float) -> None:
+        if self._polling:
+            self._answer([eio_packet.CLOSE])
+        self.candidate_lost()
+        self.transport = "websocket"
+        self._heartbeat.packet(now)
+        self._outputs.append(Upgraded())
+        self.flush()
+
+    def _noop(self) -> None:
+        self._noop_at = None
+        if self._polling:
+            self._answer([eio_packet.NOOP])
+
+    def _answer(self, packets: list[Packet]) -> None:
+        self._polling = False
+        self._noop_at = None
+        self._outputs.append(AnswerPoll(*encode_payload(packets, self.form)))
+
+    def _send_frames(self) -> None:
+        version, b64 = self.form.version, self.form.b64
+        frames = []
+        for packet in self._buffer.take():
+            payload, binary = encode_frame(packet, version, b64=b64)
+            frames.append(encode_ws_frame(payload, binary=binary))
+        self._outputs.append(SendBytes(b"".join(frames)))
+
+    def _close_pending_poll(self) -> bool:
+        """Whether everything still to be said, the close packet too, went into a pending GET."""
+        if not self._polling or len(self._buffer) >= self._settings.max_packets_per_answer:
+            self.flush()
+            return False
+        self._answer([*self._buffer.take(), eio_packet.CLOSE])
+        return True
+
+    def _drain(self) -> None:
+        if self._buffer:
+            self.flush()
+            return
+        self._answer([eio_packet.NOOP, eio_packet.CLOSE])
+        self.state = State.CLOSED
+
+    def _drop_candidate(self) -> None:
+        if self._candidate_until is not None:
+            self.candidate_lost()
+            self._outputs.append(CloseCandidate())
+
+    def _end(self, reason: str, code: int | None) -> None:
+        if self.state is State.CLOSED:
+            return
+        told = self.state is State.DRAINING
+        self._drop_candidate()
+        self._buffer.clear()
+        self._polling = False
+        self.state = State.CLOSED
+        if self.transport == "websocket":
+            self._outputs.append(CloseSocket(code))
+        if not told:
+            self._outputs.append(Closed(reason))
+
+
+class Overlap(Violation):
+    """Requests of one session that must not overlap, or broke off."""
+
+    reason = "transport error"
+
+
+class PingTimeout(Violation):
+    """The heartbeat stopped."""
+
+    reason = "ping timeout"
