@@ -1,0 +1,202 @@
+"""A ``twisted.web`` site that refuses bodies before it has read them.
+
+``twisted.web`` reads a body of any size to a temporary file and only then asks a resource. Here whoever
+serves a path is asked with the head of the request how much it takes (:class:`BodyWatch`); a body above that
+is answered 413 or cut at once, read no further than needed, never stored, and has a time to be complete in.
+This is for every route, not only Socket.IO's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+#: After an early 413 the rest of the body is read and dropped (a client that is still sending would otherwise
+#: see a reset instead of the answer), but no more of it than this, and no longer than the time below.
+LINGER_BYTES: Final = 8_000_000
+LINGER_SECONDS: Final = 5.0
+
+
+class BodyWatch(Protocol):
+    """What the server of a path wants to know of a body that is coming in.
+
+    :ivar max_bytes: the largest body, inclusive.
+    """
+
+    max_bytes: int
+
+    def too_big(self, request: Request) -> bool:
+        """The body is larger; ``True``: answer 413 (headers may be set), ``False``: cut the connection."""
+
+    def lost(self) -> None:
+        """The connection is gone, or time is up, before the body was complete."""
+
+
+#: Asked with method and URI of a request (and the request, of which only the headers are there yet).
+BodyWatcher = Callable[[bytes, bytes, "BoundedRequest"], BodyWatch]
+
+
+class DefaultWatch:
+    """For paths nobody watches: 413 above a fixed bound."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+
+    def too_big(self, _request: Request) -> bool:
+        """Answer 413."""
+        return True
+
+    def lost(self) -> None:
+        """Nobody cares."""
+
+
+class BoundedRequest(Request):
+    """A request whose body is counted while it comes in."""
+
+    watch: BodyWatch | None = None
+    _received = 0
+    _refused = False
+    _limit_call: IDelayedCall | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """The head is complete; ``length`` is ``None`` for a chunked body."""
+        Request.gotLength(self, length if length is None or length < LINGER_BYTES else None)
+        if length == 0:
+            return
+        site = self._site()
+        self.method, self.uri = self._request_line()
+        self.watch = site.watch(self.method, self.uri, self)
+        self._limit_call = site.reactor.callLater(site.body_timeout, self._cut)
+        if length is not None and length > self.watch.max_bytes:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Count, and keep only what is within the bound."""
+        self._received += len(data)
+        if self._refused:
+            if self._received > LINGER_BYTES:
+                self._cut()
+        elif self.watch is not None and self._received > self.watch.max_bytes:
+            self._refuse()
+        else:
+            Request.handleContentChunk(self, data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The body is complete: serve it, or finish what was refused."""
+        self._stop_clock()
+        if self._refused:
+            channel = self.channel
+            Request.finish(self)
+            channel.loseConnection()
+        else:
+            Request.requestReceived(self, command, path, version)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Tell whoever waits for the body."""
+        unfinished = self._limit_call is not None and not self._refused
+        self._stop_clock()
+        if unfinished and self.watch is not None:
+            self.watch.lost()
+        Request.connectionLost(self, reason)
+
+    def cut(self) -> None:
+        """Drop the connection at once, whatever is on its way."""
+        self._cut()
+
+    def _request_line(self) -> tuple[bytes, bytes]:
+        # The request line is handed over with the complete body only; until then the channel keeps it.
+        return self.channel._command, self.channel._path
+
+    def _site(self) -> BoundedSite:
+        return cast("BoundedSite", cast("Any", self.channel).site)
+
+    def _refuse(self) -> None:
+        assert self.watch is not None
+        self._refused = True
+        if not self.watch.too_big(self):
+            self._cut()
+            return
+        self.clientproto = b"HTTP/1.1"
+        self.setResponseCode(http.REQUEST_ENTITY_TOO_LARGE)
+        Request.setHeader(self, b"Content-Length", b"0")
+        Request.setHeader(self, b"Connection", b"close")
+        Request.write(self, b"")
+        self._stop_clock()
+        self._limit_call = self._site().reactor.callLater(LINGER_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        self._limit_call, call = None, self._limit_call
+        if call is not None and call.active():
+            call.cancel()
+        if not self._refused and self.watch is not None:
+            self._refused = True
+            self.watch.lost()
+        transport = cast("Any", self.channel).transport
+        if transport is not None:
+            transport.abortConnection()
+
+    def _stop_clock(self) -> None:
+        self._limit_call, call = None, self._limit_call
+        if call is not None and call.active():
+            call.cancel()
+
+
+class BoundedChannel(http.HTTPChannel):
+    """Twisted's channel without its one way to answer a header with a traceback."""
+
+    def headerReceived(self, line: bytes) -> bool:
+        """A Content-Length of thousands of digits is a bad request, not our error."""
+        try:
+            return bool(http.HTTPChannel.headerReceived(self, line))
+        except ValueError:
+            http.HTTPChannel._respondToBadRequestAndDisconnect(self)
+            return False
+
+
+class BoundedSite(Site):
+    """The site.
+
+    :param max_body_bytes: for paths that nobody watches.
+    :param body_timeout: seconds for a whole body.
+    """
+
+    requestFactory = BoundedRequest
+
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        *,
+        max_body_bytes: int = 1_000_000,
+        body_timeout: float = 60.0,
+        timeout: float = 60.0,
+    ) -> None:
+        Site.__init__(self, resource, reactor=reactor, timeout=timeout)
+        self.displayTracebacks = False
+        self.body_timeout = body_timeout
+        self._default = DefaultWatch(max_body_bytes)
+        self._watchers: dict[bytes, BodyWatcher] = {}
+
+    def protocol(self) -> BoundedChannel:  # type: ignore[override]
+        """HTTP/1.1 only: a WebSocket needs the connection for itself."""
+        return BoundedChannel()  # type: ignore[no-untyped-call]
+
+    def log(self, request: http.Request) -> None:
+        """Keep no access log: query strings hold session ids, and polls would be all there is to read."""
+
+    def add_watcher(self, prefix: bytes, watcher: BodyWatcher) -> None:
+        """Ask this one about bodies for paths that begin with ``prefix`` (``b"/socket.io/"``)."""
+        self._watchers[prefix] = watcher
+
+    def watch(self, method: bytes, uri: bytes, request: BoundedRequest) -> BodyWatch:
+        """Who watches the body of this request."""
+        for prefix, watcher in self._watchers.items():
+            if uri.startswith(prefix):
+                return watcher(method, uri, request)
+        return self._default
