@@ -13,6 +13,7 @@ in flight          ``COMPLETE``                               complete, with a *
 in flight          ``ERROR``, ``TIMEOUT``, no usable score     failed, with a *grade* effect
 in flight          deadline, attempts left                    queued, at the front
 in flight          deadline, no attempt left                  failed as the platform's fault
+any open one       the participant cancels                     cancelled
 any terminal one   the webapp has its grade                   the same; the effect is done
 =================  =========================================  =====================================
 
@@ -30,6 +31,7 @@ from .events import JobEvent, draft, outcome_text
 from .grader_events import GraderEvent
 from .model import (
     IN_FLIGHT,
+    OPEN,
     TERMINAL,
     EffectDraft,
     EffectKind,
@@ -43,6 +45,7 @@ from .scores import NoScore, failure_fields, grade_fields
 from .webapp_model import JsonObject, Registered, RegisterFields
 
 PLATFORM_ERROR = "Platform error: "
+CANCELLED = "Cancelled at your request; no grade is posted for it."
 REGISTERING = frozenset({JobState.REGISTERING})
 
 _encode = msgspec.json.Encoder().encode
@@ -175,6 +178,11 @@ def registered_too_late(job: Job, submission_id: int) -> Move:
         fields={"submission_id": str(submission_id)} if submission_id else {},
         done=EffectKind.REGISTER,
     )
+
+
+def cancelled(job: Job) -> Move:
+    """End a job at its participant's request; what its grader says of it from now on is late."""
+    return _ended(job, OPEN, JobState.CANCELLED, JobEvent.ERROR, CANCELLED)
 
 
 def graded(job_id: str, notices: Iterable[EventDraft] = ()) -> Move:

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..config import Config
 from ..interfaces import IGrader, IStore, IWebapp, Spawn
+from .cancelling import Cancelling
 from .catalogue import Catalogue
 from .delivery import Delivery
 from .dispatch import Dispatcher
@@ -95,6 +96,9 @@ class Node:
             catalogue,
             Sessions(clock, store, webapp, config.broker.session_ttl),
             Intake(clock, store, catalogue, node_id, config.broker.public_url),
+            Cancelling(
+                clock, store, node_id, catalogue, graders, self.delivery, self.dispatcher, self.relay.attempts
+            ),
             self.delivery,
             self.dispatcher,
             self.outbox,
@@ -108,6 +112,7 @@ class Node:
             store,
             node_id,
             catalogue,
+            graders,
             self.delivery,
             self.dispatcher,
             self.relay.attempts,

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from ..config import Config
 from ..errors import PeerError
 from ..interfaces import IStore
+from .cancelling import Cancelling
 from .catalogue import Catalogue
 from .delivery import Delivery, Send, Subscription
 from .dispatch import Dispatcher
@@ -23,6 +24,7 @@ from .requests import (
     ExecuteFunction,
     Resume,
     read_authenticate,
+    read_cancel,
     read_execute_function,
     read_resume,
     read_session_token,
@@ -47,6 +49,7 @@ class Participants:
         catalogue: Catalogue,
         sessions: Sessions,
         intake: Intake,
+        cancelling: Cancelling,
         delivery: Delivery,
         dispatcher: Dispatcher,
         outbox: Outbox,
@@ -56,6 +59,7 @@ class Participants:
         self._catalogue = catalogue
         self._sessions = sessions
         self._intake = intake
+        self._cancelling = cancelling
         self._delivery = delivery
         self._dispatcher = dispatcher
         self._outbox = outbox
@@ -147,6 +151,15 @@ class Participants:
         """
         execution = await self._owned(read_status(args))
         return await self._receipt(execution.execution_id)
+
+    async def cancel(self, args: list[Any]) -> dict[str, Any]:
+        """Take back what has not ended of an execution; return a receipt with ``cancelled``, the jobs' ids.
+
+        :raises PeerError: there is no such execution of this participant.
+        """
+        execution = await self._owned(read_cancel(args))
+        cancelled = await self._cancelling.cancel(execution)
+        return {**await self._receipt(execution.execution_id), "cancelled": cancelled}
 
     def leave(self, subscription: Subscription) -> None:
         """Stop sending to a peer that is gone; its jobs go on."""

@@ -155,7 +155,7 @@ def _flag(request: dict[str, Any], name: str) -> bool:
 
 
 class Resume(Struct, frozen=True):
-    """Which execution is asked about: by its id, or by the idempotency key it was accepted with."""
+    """Which execution of the session's participant is meant: by its id, or by the idempotency key it was accepted with."""
 
     session_token: str
     execution_id: str
@@ -170,6 +170,12 @@ def read_resume(args: list[Any]) -> Resume:
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 1 << 53:
         raise PeerError("The parameter after_event_no must be the number of an event, or 0 for all.")
     return Resume(_text(request, "session_token"), _text(request, "execution_id"), "", after)
+
+
+def read_cancel(args: list[Any]) -> Resume:
+    """Read ``{"session_token", "execution_id"}``."""
+    request = read_object(args, "cancel")
+    return Resume(_text(request, "session_token"), _text(request, "execution_id"), "", 0)
 
 
 def read_status(args: list[Any]) -> Resume:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -11,13 +11,13 @@ from twisted.logger import Logger
 
 from ..config import ChallengeConfig
 from ..errors import BrokerError, StoreUnavailable
-from ..interfaces import IStore, Spawn
+from ..interfaces import IGrader, IStore, Spawn
 from .attempts import Attempts
 from .catalogue import Catalogue
 from .delivery import Delivery
 from .dispatch import Dispatcher
 from .lifecycle import overdue
-from .model import IN_FLIGHT, Job, Move
+from .model import IN_FLIGHT, Job, JobState, Move
 
 BEAT = 3.0  # s between signs of life
 BEAT_LASTS = 12.0  # s after which a silent node counts as dead
@@ -41,6 +41,7 @@ class Sweep:
         store: IStore,
         node: str,
         catalogue: Catalogue,
+        graders: Mapping[str, IGrader],
         delivery: Delivery,
         dispatcher: Dispatcher,
         attempts: Attempts,
@@ -51,6 +52,7 @@ class Sweep:
         self._store = store
         self._node = node
         self._catalogue = catalogue
+        self._graders = graders
         self._delivery = delivery
         self._dispatcher = dispatcher
         self._attempts = attempts
@@ -122,6 +124,10 @@ class Sweep:
             config = await self._catalogue.get(job.challenge)
         except BrokerError:
             config = ChallengeConfig()
+        grader = self._graders.get(config.grader.kind)
+        if grader is not None and job.state is JobState.DISPATCHED:
+            # An order that still lies there must not be graded beside the next attempt's.
+            await grader.withdraw(config, job)
         seconds = (job.due - job.dispatched_at) / 1000 if job.dispatched_at else config.job_timeout
         return overdue(job, config.max_attempts, seconds, self._now())
 

@@ -1,0 +1,70 @@
+"""A participant takes an execution back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..errors import BrokerError
+from ..interfaces import IGrader, IStore
+from .attempts import Attempts
+from .catalogue import Catalogue
+from .delivery import Delivery
+from .dispatch import Dispatcher
+from .lifecycle import cancelled
+from .model import OPEN, Execution, Job, JobState
+
+
+class Cancelling:
+    """Ends the open jobs of an execution and takes their orders back where no grader has them yet."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: IStore,
+        node: str,
+        catalogue: Catalogue,
+        graders: Mapping[str, IGrader],
+        delivery: Delivery,
+        dispatcher: Dispatcher,
+        attempts: Attempts,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._node = node
+        self._catalogue = catalogue
+        self._graders = graders
+        self._delivery = delivery
+        self._dispatcher = dispatcher
+        self._attempts = attempts
+
+    async def cancel(self, execution: Execution) -> list[str]:
+        """Cancel what has not ended; return the ids of the jobs that were cancelled."""
+        jobs = [job for job in await self._store.jobs(execution.execution_id) if job.state in OPEN]
+        now = int(self._clock.seconds() * 1000)
+        ended = []
+        moves = [cancelled(job) for job in jobs]
+        for job, moved in zip(jobs, await self._store.move(moves, self._node, now), strict=True):
+            self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
+            if moved.applied:
+                ended.append(job.job_id)
+                await self._take_back(job)
+        self._dispatcher.poke(execution.challenge)
+        return ended
+
+    async def _take_back(self, job: Job) -> None:
+        """Spare the graders an order that nobody waits for; one that is taken will be answered in vain."""
+        self._attempts.forget(job.attempt)
+        if job.state is not JobState.DISPATCHED:
+            return
+        try:
+            config = await self._catalogue.get(job.challenge)
+            grader = self._graders.get(config.grader.kind)
+            if grader is not None:
+                await grader.withdraw(config, job)
+        except BrokerError as error:
+            self.log.warn("the order of {job} stays with the graders: {error}", job=job.job_id, error=error)
