@@ -16,6 +16,8 @@ from .dispatch import Dispatcher
 from .lifecycle import cancelled
 from .model import OPEN, Execution, Job, JobState
 
+AT_ONCE = 256  # jobs ended in one step
+
 
 class Cancelling:
     """Ends the open jobs of an execution and takes their orders back where no grader has them yet."""
@@ -46,15 +48,18 @@ class Cancelling:
         """Cancel what has not ended; return the ids of the jobs that were cancelled."""
         jobs = [job for job in await self._store.jobs(execution.execution_id) if job.state in OPEN]
         now = int(self._clock.seconds() * 1000)
-        ended = []
-        moves = [cancelled(job) for job in jobs]
-        for job, moved in zip(jobs, await self._store.move(moves, self._node, now), strict=True):
-            self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
-            if moved.applied:
-                ended.append(job.job_id)
-                await self._take_back(job)
+        ended: list[Job] = []
+        for start in range(0, len(jobs), AT_ONCE):
+            some = jobs[start : start + AT_ONCE]
+            moves = [cancelled(job) for job in some]
+            for job, moved in zip(some, await self._store.move(moves, self._node, now), strict=True):
+                self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
+                if moved.applied:
+                    ended.append(job)
+        for job in ended:
+            await self._take_back(job)
         self._dispatcher.poke(execution.challenge)
-        return ended
+        return [job.job_id for job in ended]
 
     async def _take_back(self, job: Job) -> None:
         """Spare the graders an order that nobody waits for; one that is taken will be answered in vain."""

@@ -155,7 +155,7 @@ def _flag(request: dict[str, Any], name: str) -> bool:
 
 
 class Resume(Struct, frozen=True):
-    """Which execution of the session's participant is meant: by its id, or by the idempotency key it was accepted with."""
+    """Which execution of the session's participant is meant: by its id, or by its idempotency key."""
 
     session_token: str
     execution_id: str
