@@ -2,7 +2,8 @@
 
 ``/engine.io/`` echoes every message with its type. ``/socket.io/`` has the namespaces ``/`` and ``/custom``;
 each emits ``auth`` with what the client sent along, and ``/`` answers ``message`` with ``message-back`` and
-acknowledges ``message-with-ack``, both with the same arguments.
+acknowledges ``message-with-ack``, both with the same arguments, and asks for an acknowledgement itself after
+``emit-with-ack``.
 
     python examples/conformance_server.py --port 3000 --ping-interval 300 --ping-timeout 200
 """
@@ -61,6 +62,12 @@ def acknowledge(event: IncomingEvent) -> None:
     event.ack(*event.args)
 
 
+def emit_with_ack(event: IncomingEvent) -> None:
+    """Ask the client for an acknowledgement, and show it what came."""
+    socket = event.socket
+    socket.emit("emit-with-ack", *event.args, on_ack=lambda args: socket.emit("emit-with-ack", *args))
+
+
 def make_site(reactor: Any, settings: SocketIOSettings) -> BoundedSite:
     """Both servers on one site."""
     engine = EngineIOServer(reactor, Echo, settings)
@@ -69,6 +76,7 @@ def make_site(reactor: Any, settings: SocketIOSettings) -> BoundedSite:
         server.namespace(name).on_connect(send_auth)
     server.namespace("/").on("message", echo)
     server.namespace("/").on("message-with-ack", acknowledge)
+    server.namespace("/").on("emit-with-ack", emit_with_ack)
     root = Resource()
     root.putChild(b"engine.io", engine.resource)
     root.putChild(b"socket.io", server.resource)

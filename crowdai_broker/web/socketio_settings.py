@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from crowdai_broker.wire.eio_session import SessionSettings
+from crowdai_broker.wire.eio_settings import SessionSettings
 from crowdai_broker.wire.sio_connection import SioSettings
 from crowdai_broker.wire.sio_json import MAX_DEPTH
 

@@ -13,6 +13,7 @@ import msgspec
 
 from crowdai_broker.wire.eio_packet import EioVersion, Packet, PacketType
 from crowdai_broker.wire.eio_payload import Format
+from crowdai_broker.wire.eio_settings import SessionSettings
 from crowdai_broker.wire.faults import (
     HttpRefusal,
     bad_method,
@@ -79,7 +80,7 @@ def check_handshake(request: EioRequest, method: bytes) -> EioVersion:
 
 
 def check_same_session(request: EioRequest, session: Format) -> None:
-    """A later request must name the session's own version; a missing EIO counts as 3 (engine.io 6.6.12).
+    """Check that a later request names the session's own version; a missing EIO counts as 3, as in 6.6.12.
 
     :raises HttpRefusal: code 3.
     """
@@ -97,19 +98,19 @@ class OpenData(msgspec.Struct, frozen=True, rename="camel"):
     max_payload: int
 
 
-class _OpenData3(msgspec.Struct, frozen=True, rename="camel"):
-    sid: str
-    upgrades: list[str]
-    ping_interval: int
-    ping_timeout: int
+def open_packet(sid: str, transport: TransportName, settings: SessionSettings) -> Packet:
+    """The first packet of a session, for both versions.
 
-
-def open_packet(data: OpenData, version: EioVersion) -> Packet:
-    """The first packet of a session; protocol 3 knows no ``maxPayload``."""
-    shown: OpenData | _OpenData3 = data
-    if version == 3:
-        shown = _OpenData3(data.sid, data.upgrades, data.ping_interval, data.ping_timeout)
-    return Packet(PacketType.OPEN, msgspec.json.encode(shown))
+    ``maxPayload`` is new in protocol 4; engine.io 6 sends it to clients of protocol 3, too, and they ignore it.
+    """
+    data = OpenData(
+        sid,
+        ["websocket"] if transport == "polling" else [],
+        round(settings.ping_interval * 1000),
+        round(settings.ping_timeout * 1000),
+        settings.max_payload,
+    )
+    return Packet(PacketType.OPEN, msgspec.json.encode(data))
 
 
 def _fields(query_string: bytes) -> dict[str, str]:

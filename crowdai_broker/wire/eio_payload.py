@@ -39,6 +39,9 @@ SCRIPT_TYPE: Final = b"text/javascript; charset=UTF-8"
 #: More digits than any length within our limits has; Python's big integers are not for peers.
 _MAX_LENGTH_DIGITS: Final = 10
 
+#: For the lengths, separators and padding around a few packets.
+_FRAMING_ALLOWANCE: Final = 1024
+
 _FORM_NEWLINE: Final = re.compile(r"(\\)?\\n")
 
 
@@ -100,6 +103,13 @@ def decode_jsonp_form(body: bytes) -> bytes:
     text = fields.get("d", [""])[0]
     text = _FORM_NEWLINE.sub(lambda found: found[0] if found[1] else "\n", text)
     return text.replace("\\\\n", "\\n").encode("utf-8", "replace")
+
+
+def post_bound(max_message_bytes: int, max_binary_bytes: int) -> int:
+    """How large a POST's body may be: as a packet, or as large as allowed attachments grow by base64."""
+    if max_binary_bytes <= max_message_bytes:
+        return max_message_bytes
+    return max_binary_bytes * 4 // 3 + max_message_bytes + _FRAMING_ALLOWANCE
 
 
 def utf16_length(data: bytes) -> int:

@@ -13,12 +13,10 @@ was measured on engine.io 3.6.2 and 6.6.12.
 from __future__ import annotations
 
 import enum
-from typing import Final
-
-import msgspec
 
 from crowdai_broker.wire import eio_packet
 from crowdai_broker.wire.eio_buffer import OutgoingBuffer
+from crowdai_broker.wire.eio_candidate import Candidate, Step
 from crowdai_broker.wire.eio_events import (
     AnswerPoll,
     CloseCandidate,
@@ -31,12 +29,15 @@ from crowdai_broker.wire.eio_events import (
     SendToCandidate,
     Upgraded,
 )
-from crowdai_broker.wire.eio_handshake import OpenData, TransportName, open_packet
+from crowdai_broker.wire.eio_handshake import TransportName, open_packet
 from crowdai_broker.wire.eio_heartbeat import Beat, heartbeat
 from crowdai_broker.wire.eio_packet import Packet, PacketType, decode_frame, encode_frame
-from crowdai_broker.wire.eio_payload import Format, decode_payload, encode_payload
+from crowdai_broker.wire.eio_payload import Format, decode_payload, encode_payload, post_bound
+from crowdai_broker.wire.eio_settings import SessionSettings
 from crowdai_broker.wire.faults import (
     HttpRefusal,
+    Overlap,
+    PingTimeout,
     SlowPeer,
     TooBig,
     Violation,
@@ -45,31 +46,6 @@ from crowdai_broker.wire.faults import (
     session_unknown,
 )
 from crowdai_broker.wire.ws_frame import encode_ws_frame
-
-#: How long a GET that arrives while an upgrade is being probed waits for its noop, in seconds.
-_PROBE_NOOP_AFTER: Final = 0.1
-#: How much a binary packet of a polling payload grows by: base64, framing digits.
-_BASE64_NUMERATOR: Final = 4
-_BASE64_DENOMINATOR: Final = 3
-_FRAMING_ALLOWANCE: Final = 1024
-
-
-class SessionSettings(msgspec.Struct, frozen=True):
-    """Times in seconds, sizes in bytes; the defaults are the reference's where it has any.
-
-    :ivar max_packets_per_answer: python-engineio clients refuse more than 16.
-    """
-
-    ping_interval: float = 25.0
-    ping_timeout: float = 20.0
-    upgrade_timeout: float = 10.0
-    drain_timeout: float = 30.0
-    max_payload: int = 1_000_000
-    max_message_bytes: int = 1_000_000
-    max_buffered_bytes: int = 4_000_000
-    max_buffered_packets: int = 10_000
-    max_packets_per_post: int = 10_000
-    max_packets_per_answer: int = 16
 
 
 class State(enum.Enum):
@@ -104,22 +80,9 @@ class EioSession:
         self._outputs: list[Output] = []
         self._polling = False
         self._posting = False
-        self._candidate_until: float | None = None
-        self._probed = False
-        self._noop_at: float | None = None
+        self._candidate: Candidate | None = None
         self._drained_by: float | None = None
-        self._buffer.put(open_packet(self._open_data(), form.version))
-
-    def _open_data(self) -> OpenData:
-        upgrades = ["websocket"] if self.transport == "polling" else []
-        settings = self._settings
-        return OpenData(
-            self.sid,
-            upgrades,
-            round(settings.ping_interval * 1000),
-            round(settings.ping_timeout * 1000),
-            settings.max_payload,
-        )
+        self._buffer.put(open_packet(sid, transport, settings))
 
     # -- what comes out
 
@@ -136,11 +99,7 @@ class EioSession:
         if self._drained_by is not None:
             return self._drained_by
         soonest = self._heartbeat.deadline
-        if self._candidate_until is not None and self._candidate_until < soonest:
-            soonest = self._candidate_until
-        if self._noop_at is not None and self._noop_at < soonest:
-            soonest = self._noop_at
-        return soonest
+        return soonest if self._candidate is None else min(soonest, self._candidate.deadline)
 
     @property
     def is_open(self) -> bool:
@@ -150,10 +109,7 @@ class EioSession:
     @property
     def max_post_bytes(self) -> int:
         """Bound of a POST's body: that of a packet, or what the attachments allowed need in base64."""
-        if self.max_binary_bytes <= self.max_message_bytes:
-            return self.max_message_bytes
-        grown = self.max_binary_bytes * _BASE64_NUMERATOR // _BASE64_DENOMINATOR
-        return grown + self.max_message_bytes + _FRAMING_ALLOWANCE
+        return post_bound(self.max_message_bytes, self.max_binary_bytes)
 
     @property
     def max_frame_bytes(self) -> int:
@@ -226,8 +182,8 @@ class EioSession:
             self._drain()
         elif self._buffer:
             self.flush()
-        elif self._probed:
-            self._noop_at = now + _PROBE_NOOP_AFTER
+        elif self._candidate is not None:
+            self._candidate.poll_arrived(now)
 
     def poll_lost(self) -> None:
         """The pending GET's connection is gone."""
@@ -297,33 +253,27 @@ class EioSession:
 
     def candidate_opened(self, now: float) -> bool:
         """A WebSocket with this sid opened; ``False``: it has no chance, close it."""
-        taken = self.transport == "websocket" or self._candidate_until is not None
+        taken = self.transport == "websocket" or self._candidate is not None
         if taken or self.state is not State.OPEN:
             return False
-        self._candidate_until = now + self._settings.upgrade_timeout
+        self._candidate = Candidate(self.form.version, now + self._settings.upgrade_timeout)
         return True
 
     def candidate_frame(self, data: bytes, *, binary: bool, now: float) -> None:
         """A message on the candidate: a probe, the upgrade, or its end (of the candidate only)."""
-        if self._candidate_until is None:
+        if self._candidate is None:
             return
-        try:
-            packet = decode_frame(data, self.form.version, binary=binary)
-        except WireError:
-            self._drop_candidate()
-            return
-        if packet == eio_packet.PROBE_PING:
+        step = self._candidate.frame(data, binary=binary)
+        if step is Step.PROBE:
             self._answer_probe()
-        elif packet.type is PacketType.UPGRADE:
+        elif step is Step.UPGRADE:
             self._switch(now)
         else:
             self._drop_candidate()
 
     def candidate_lost(self) -> None:
         """The candidate is gone; polling goes on and another attempt is allowed."""
-        self._candidate_until = None
-        self._probed = False
-        self._noop_at = None
+        self._candidate = None
 
     # -- time
 
@@ -335,10 +285,8 @@ class EioSession:
             if now >= self._drained_by:
                 self._end("ping timeout", None)
             return
-        if self._candidate_until is not None and now >= self._candidate_until:
-            self._drop_candidate()
-        if self._noop_at is not None and now >= self._noop_at:
-            self._noop()
+        if self._candidate is not None:
+            self._tick_candidate(self._candidate, now)
         beat = self._heartbeat.due(now)
         if beat is Beat.SEND_PING:
             self.send(eio_packet.PING)
@@ -381,7 +329,6 @@ class EioSession:
         self._end("transport close", None)
 
     def _answer_probe(self) -> None:
-        self._probed = True
         frame, _ = encode_frame(eio_packet.PROBE_PONG, self.form.version)
         self._outputs.append(SendToCandidate(encode_ws_frame(frame, binary=False)))
         if self._polling:
@@ -397,14 +344,20 @@ class EioSession:
         self._outputs.append(Upgraded())
         self.flush()
 
+    def _tick_candidate(self, candidate: Candidate, now: float) -> None:
+        if now >= candidate.until:
+            self._drop_candidate()
+        elif candidate.noop_is_due(now):
+            self._noop()
+
     def _noop(self) -> None:
-        self._noop_at = None
         if self._polling:
             self._answer([eio_packet.NOOP])
 
     def _answer(self, packets: list[Packet]) -> None:
         self._polling = False
-        self._noop_at = None
+        if self._candidate is not None:
+            self._candidate.poll_answered()
         self._outputs.append(AnswerPoll(*encode_payload(packets, self.form)))
 
     def _send_frames(self) -> None:
@@ -431,8 +384,8 @@ class EioSession:
         self.state = State.CLOSED
 
     def _drop_candidate(self) -> None:
-        if self._candidate_until is not None:
-            self.candidate_lost()
+        if self._candidate is not None:
+            self._candidate = None
             self._outputs.append(CloseCandidate())
 
     def _end(self, reason: str, code: int | None) -> None:
@@ -447,15 +400,3 @@ class EioSession:
             self._outputs.append(CloseSocket(code))
         if not told:
             self._outputs.append(Closed(reason))
-
-
-class Overlap(Violation):
-    """Requests of one session that must not overlap, or broke off."""
-
-    reason = "transport error"
-
-
-class PingTimeout(Violation):
-    """The heartbeat stopped."""
-
-    reason = "ping timeout"

@@ -49,6 +49,18 @@ class SlowPeer(WireError):
     reason = "transport error"
 
 
+class Overlap(Violation):
+    """Requests of one session that must not overlap, or broke off."""
+
+    reason = "transport error"
+
+
+class PingTimeout(Violation):
+    """The heartbeat stopped."""
+
+    reason = "ping timeout"
+
+
 class HttpRefusal(PeerError):
     """A request that gets an HTTP error; the session it names, if any, lives on unless said otherwise.
 

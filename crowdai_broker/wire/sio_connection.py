@@ -84,7 +84,7 @@ class SioConnection:
         self._queued_connects: list[ConnectRequested] = []
         self._attachments: Pending | None = None
         self._acks: OrderedDict[tuple[str, int], float] = OrderedDict()
-        self._next_ack = 0
+        self._next_ack = 1
         self._join_by: float | None = now + settings.connect_timeout
 
     # -- the peer
