@@ -13,8 +13,6 @@ from msgspec.structs import replace
 
 from .core.model import (
     LOG_CAP,
-    MAX_MOVES,
-    MOVABLE_FIELDS,
     TAKE_BYTES,
     TERMINAL,
     Acceptance,
@@ -35,6 +33,7 @@ from .core.model import (
     Session,
     Take,
     Taken,
+    check_moves,
     order_text,
     queue_key,
 )
@@ -385,13 +384,3 @@ class MemoryRedis:
         self.consumed.pop(response_list, None)
         self.dropped.add(dead)
         return True
-
-
-def check_moves(moves: Sequence[Move]) -> None:
-    """Raise :class:`ValueError` for a batch that no store takes."""
-    if len(moves) > MAX_MOVES:
-        raise ValueError(f"{len(moves)} moves in one step; at most {MAX_MOVES}")
-    for move in moves:
-        strange = move.fields.keys() - MOVABLE_FIELDS
-        if strange:
-            raise ValueError(f"no move may set {', '.join(sorted(strange))}")

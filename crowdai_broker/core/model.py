@@ -9,6 +9,7 @@ Times are integers, milliseconds since the epoch, unless a name says otherwise.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -312,3 +313,13 @@ def order_text(job: Job, attempt: str, response_channel: str) -> str:
         f'{job.order}}},"data_sequence_no":{attempt},'
         f'"broker_response_channel":"{response_channel}","respond_to_me_at":"{response_channel}"}}'
     )
+
+
+def check_moves(moves: Sequence[Move]) -> None:
+    """Raise :class:`ValueError` for a batch that no store takes."""
+    if len(moves) > MAX_MOVES:
+        raise ValueError(f"{len(moves)} moves in one step; at most {MAX_MOVES}")
+    for move in moves:
+        strange = move.fields.keys() - MOVABLE_FIELDS
+        if strange:
+            raise ValueError(f"no move may set {', '.join(sorted(strange))}")
