@@ -100,6 +100,11 @@ class Delivery:
     def __len__(self) -> int:
         return sum(map(len, self._followers.values()))
 
+    @property
+    def waiting(self) -> int:
+        """How many peers wait for the end of an execution."""
+        return sum(not one.ended for followers in self._followers.values() for one in followers)
+
     async def follow(self, subscription: Subscription, *, watched: bool = False) -> None:
         """Send a peer what it misses, and from then on what comes.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from ..config import Config
 from ..interfaces import IGrader, IStore, IWebapp, Spawn
@@ -27,6 +28,7 @@ from .sessions import Sessions
 from .sweep import Sweep
 
 NODE_ID_BYTES = 8
+DRAIN_LOOK = 0.1  # s between looks whether all is done
 
 
 class NodeObserver(RelayObserver, OutboxObserver, Protocol):
@@ -60,6 +62,7 @@ class Node:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.node_id = node_id
+        self._clock = clock
         timeout = config.webapp.timeout
         catalogue = Catalogue(clock, config, webapp)
         self.delivery = Delivery(store, node_id, spawn)
@@ -130,14 +133,19 @@ class Node:
         self.outbox.start()
         self._presence.start()
 
-    def drain(self) -> None:
-        """Begin nothing new; what is in hand goes on, and what is stored is left to the other nodes."""
+    async def drain(self) -> None:
+        """Begin nothing new, and wait for what graders hold while somebody here waits for it.
+
+        A client that cannot resume would never hear of it otherwise. What is waiting is left to other nodes.
+        """
         self.participants.close()
         self.dispatcher.stop()
-        self.outbox.stop()
+        while len(self.relay.attempts) and self.delivery.waiting:
+            await deferLater(self._clock, DRAIN_LOOK)
 
     async def stop(self) -> None:
         """Leave: what this node has not finished may be taken over at once."""
+        self.outbox.stop()
         self._presence.stop()
         self.relay.stop()
         await self._sweep.stop()
