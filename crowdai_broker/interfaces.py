@@ -163,7 +163,8 @@ class IStore(Interface):
     def listen(listener: EventsListener, on_gap: Callable[[], None]) -> None:
         """Call ``listener`` with the events of watched executions that other nodes log.
 
-        ``on_gap`` is called when some may have been missed: logs of watched executions are to be read again.
+        ``on_gap`` is called when some may have been missed, because listening begins later than this call
+        or was interrupted: logs of watched executions are to be read again.
         """
 
 

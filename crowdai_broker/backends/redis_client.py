@@ -129,7 +129,8 @@ class RedisClient:
 class RedisSubscriber:
     """Hears what is published on one channel, and knows when it may have missed something.
 
-    :param on_gap: called whenever the subscription stands again after it was lost.
+    :param on_gap: called whenever the subscription stands, for the first time or again after it was lost:
+        what was published before that was not heard.
     """
 
     log = Logger()
@@ -146,7 +147,6 @@ class RedisSubscriber:
         self._channel = channel
         self._on_message = on_message
         self._on_gap = on_gap
-        self._stood = False
         self._connection = client._make(protocol_kinds().subscriber, self._prepare)
         self._pinging = LoopingCall(self.ping)
         self._pinging.clock = reactor
@@ -175,9 +175,7 @@ class RedisSubscriber:
         await self._client._prepare(protocol)
         protocol.messageReceived = self._heard
         await protocol.execute_command("SUBSCRIBE", self._channel)
-        if self._stood:
-            self._on_gap()
-        self._stood = True
+        self._on_gap()
 
     def _heard(self, pattern: object, channel: object, message: bytes) -> None:
         self._on_message(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from crowdai_broker.core.model import (
@@ -24,6 +25,10 @@ class StoreCase(TestCase):
 
     async def push(self, key: str, *values: bytes) -> None:
         """Put entries at the end of a list, as a grader does."""
+        raise NotImplementedError
+
+    async def until_it_listens(self, begun: Deferred[None]) -> None:
+        """Return when a store that was told to listen does; ``begun`` fires with the first gap it tells."""
         raise NotImplementedError
 
     async def job_of(self, store: IStore, job_id: str) -> Job:

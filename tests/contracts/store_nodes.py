@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import DeferredQueue
+from twisted.internet.defer import Deferred, DeferredQueue
 
 from crowdai_broker.core.model import (
     EffectState,
@@ -138,7 +138,9 @@ class WatchContract(StoreCase):
             self.assertEqual(about, execution_id)
             heard.put(list(events))
 
-        store.listen(listener, lambda: None)
+        begun: Deferred[None] = Deferred()
+        store.listen(listener, lambda: begun.callback(None))
+        await self.until_it_listens(begun)
         return heard
 
     async def test_watchers_hear_what_others_log(self) -> None:

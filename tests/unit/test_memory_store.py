@@ -26,6 +26,9 @@ class InMemory(store_case.StoreCase):
         """Return a node's view of the state."""
         return MemoryStore(self.state, node)
 
+    async def until_it_listens(self, begun: Deferred[None]) -> None:
+        """Return at once: it listens with the call."""
+
     async def list_of(self, key: str) -> list[bytes]:
         """Return a list of the state."""
         return list(self.state.lists[key])
