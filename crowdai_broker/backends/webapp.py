@@ -10,6 +10,7 @@ import enum
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -136,7 +137,7 @@ class Webapp:
         api_key: str,
         *,
         timeout: float = 10.0,
-        ca_file: str = "",
+        ca_file: Path | str | None = None,
         observer: Observer = _ignore,
     ) -> Webapp:
         """Return one with its own pool of connections.

@@ -76,7 +76,7 @@ class _PlatformAnd:
             store.add_cert(certificate)
 
 
-def tls_policy(ca_file: str = "") -> IPolicyForHTTPS:
+def tls_policy(ca_file: Path | str | None = None) -> IPolicyForHTTPS:
     """Return the policy that verifies every server; ``ca_file`` (PEM) adds authorities to the platform's.
 
     :raises ConfigError: the file cannot be read or holds no certificate.
