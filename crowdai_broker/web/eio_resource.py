@@ -106,6 +106,9 @@ class EngineIOResource(Resource):
         if parsed.sid is None:
             self._open_polling(request, parsed)
             return NOT_DONE_YET
+        watch = _watch_of(request)
+        if watch is not None:
+            watch.check()  # what was wrong with the head has ended the session since
         connection = self._server.find(parsed.sid)
         if parsed.transport != "polling":
             raise bad_request()
@@ -133,10 +136,7 @@ class EngineIOResource(Resource):
         connection.settle()
 
     def _post(self, request: Request, connection: Connection) -> None:
-        watch = getattr(request, "watch", None)
-        if isinstance(watch, PostWatch):
-            watch.check()
-        else:
+        if _watch_of(request) is None:
             connection.session.post_begun()  # a site that does not watch bodies
         assert request.content is not None
         content = request.content.read()
@@ -226,6 +226,11 @@ class _Opening:
 
     def socket_writable(self, socket: ServerSocket, *, writable: bool) -> None:
         """Not before it is open."""
+
+
+def _watch_of(request: Request) -> PostWatch | None:
+    watch = getattr(request, "watch", None)
+    return watch if isinstance(watch, PostWatch) else None
 
 
 def _is_upgrade(request: Request) -> bool:

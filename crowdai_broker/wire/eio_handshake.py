@@ -101,7 +101,7 @@ class OpenData(msgspec.Struct, frozen=True, rename="camel"):
 def open_packet(sid: str, transport: TransportName, settings: SessionSettings) -> Packet:
     """The first packet of a session, for both versions.
 
-    ``maxPayload`` is new in protocol 4; engine.io 6 sends it to clients of protocol 3, too, and they ignore it.
+    ``maxPayload`` is new in protocol 4; engine.io 6 sends it to clients of protocol 3, too: they ignore it.
     """
     data = OpenData(
         sid,

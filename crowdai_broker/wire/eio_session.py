@@ -116,11 +116,6 @@ class EioSession:
         """Bound of a WebSocket message."""
         return max(self.max_message_bytes, self.max_binary_bytes)
 
-    @property
-    def poll_pending(self) -> bool:
-        """Whether a GET waits for its answer."""
-        return self._polling
-
     # -- what the application does
 
     def send(self, packet: Packet) -> None:
