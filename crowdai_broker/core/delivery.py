@@ -95,10 +95,13 @@ class Delivery:
         self._node = node
         self._spawn = spawn
         self._followers: dict[str, list[Subscription]] = {}
-        store.listen(self.deliver, self.catch_up_all)
 
     def __len__(self) -> int:
         return sum(map(len, self._followers.values()))
+
+    def start(self) -> None:
+        """Begin to hear of events that other nodes log."""
+        self._store.listen(self.deliver, self.catch_up_all)
 
     @property
     def waiting(self) -> int:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from .events import JobEvent, shorten
 
 MAX_EVENT = 1_000_000  # bytes of one event; a larger one is dropped
+MAX_DEPTH = 100  # levels of nesting in an event; what is deeper could break whoever walks it later
 
 _KINDS = {
     f"{prefix}{kind.name}": kind
@@ -26,6 +27,7 @@ _KINDS = {
 }
 TERMINAL_EVENTS = frozenset({JobEvent.COMPLETE, JobEvent.ERROR, JobEvent.TIMEOUT})
 
+TOO_DEEP = "The grader's result is nested too deeply to be passed on."
 _NAMELESS = {
     JobEvent.ERROR: "The grader reported an error without saying which.",
     JobEvent.TIMEOUT: "The grader gave up because the grading took too long.",
@@ -79,7 +81,31 @@ def read(raw: bytes) -> GraderEvent | Unusable:
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         return Unusable("unknown_type")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper((wire.data, wire.message), MAX_DEPTH):
+        return _without_depth(number, kind)
     return _event(number, kind, wire)
+
+
+def _without_depth(number: str, kind: JobEvent) -> GraderEvent | Unusable:
+    """Drop an event that is nested too deeply; if it ends its job, let it do so."""
+    if kind not in TERMINAL_EVENTS:
+        return Unusable("too_deep")
+    return GraderEvent(number, JobEvent.ERROR if kind is JobEvent.COMPLETE else kind, {}, TOO_DEEP)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Tell whether containers nest deeper than ``most``, layer by layer."""
+    layer = [value]
+    for _ in range(most + 1):
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not layer:
+            return False
+    return True
 
 
 def _event(number: str, kind: JobEvent, wire: _Wire) -> GraderEvent | Unusable:
@@ -101,9 +127,11 @@ def _parse(raw: bytes) -> _Wire | None:
 
 
 def _parse_leniently(raw: bytes) -> _Wire | None:
-    """Read what Python graders write for NaN and infinity, which no strict parser takes."""
+    """Read what Python graders write and no strict parser takes: NaN, infinity, half surrogate pairs."""
     try:
         value = json.loads(raw.decode("utf-8", "replace"))
+        # Half a pair could not be encoded again: it becomes a question mark.
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):

@@ -128,6 +128,7 @@ class Node:
 
         :raises StoreUnavailable: the store does not answer.
         """
+        self.delivery.start()
         await self._sweep.start()
         self.relay.start()
         self.outbox.start()

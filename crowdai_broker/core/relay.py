@@ -115,10 +115,11 @@ class Relay:
         moves: list[Move] = []
         kinds: list[JobEvent] = []
         held: dict[str, int] = {}  # where the held progress of an attempt stands in ``moves``
+        ended: set[str] = set()
         now = self._clock.seconds()
         for event in events:
             attempt = self.attempts.get(event.number)
-            if attempt is None:
+            if attempt is None or event.number in ended:
                 self._drop("attempt_over")
                 continue
             if attempt.told:
@@ -134,6 +135,7 @@ class Relay:
                 held[event.number] = len(moves)
             elif event.kind in TERMINAL_EVENTS:
                 move = finished(attempt.job, event, self._now())
+                ended.add(event.number)
             else:
                 move = progressed(attempt.job, event)
             moves.append(move)
@@ -170,16 +172,19 @@ class Relay:
         for attempt in due:
             attempt.next_progress = now + self._interval
         for start in range(0, len(due), FLUSHES_AT_ONCE):
-            moves = [flushed(attempt.job) for attempt in due[start : start + FLUSHES_AT_ONCE]]
-            self._spawn("progress", self._log_held(moves))
+            self._spawn("progress", self._log_held(due[start : start + FLUSHES_AT_ONCE]))
 
-    async def _log_held(self, moves: list[Move]) -> None:
+    async def _log_held(self, attempts: Sequence[Attempt]) -> None:
+        moves = [flushed(attempt.job) for attempt in attempts]
         try:
             for answer in await self._store.move(moves, self._node, self._now()):
                 if answer.applied and answer.events:
                     self._delivery.deliver(answer.execution_id, answer.events, answer.unfinished)
         except StoreUnavailable as error:
             self.log.warn("held progress waits: {error}", error=error)
+            for attempt in attempts:
+                if self.attempts.get(attempt.job.attempt) is attempt:
+                    self.attempts.hold(attempt)
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)
