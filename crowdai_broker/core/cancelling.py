@@ -52,8 +52,7 @@ class Cancelling:
         for start in range(0, len(jobs), AT_ONCE):
             some = jobs[start : start + AT_ONCE]
             moves = [cancelled(job) for job in some]
-            for job, moved in zip(some, await self._store.move(moves, self._node, now), strict=True):
-                self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
+            for job, moved in zip(some, await self._delivery.move(moves, now), strict=True):
                 if moved.applied:
                     ended.append(job)
         for job in ended:

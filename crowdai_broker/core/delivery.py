@@ -9,17 +9,19 @@ the way from there are one code path, and each is sent once and in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import msgspec
 from twisted.logger import Logger
 
 from ..errors import StoreUnavailable
 from ..interfaces import IStore, Spawn
-from .events import Outcome
+from .events import JobEvent, Outcome
 from .grader_events import TERMINAL_EVENTS
-from .model import Execution, Job, LoggedEvent
+from .model import Execution, Inbox, Job, LoggedEvent, Move, Moved
 
 READ_AT_ONCE = 256  # events read from a log in one call
+NOT_KEPT = Outcome({}, JobEvent.ERROR.value, "This execution is no longer kept.")
 _ENDS = tuple(f'"{kind}"' for kind in TERMINAL_EVENTS)
 _decode_outcome = msgspec.json.Decoder(Outcome).decode
 
@@ -95,6 +97,7 @@ class Delivery:
         self._node = node
         self._spawn = spawn
         self._followers: dict[str, list[Subscription]] = {}
+        self._behind: set[Subscription] = set()  # whose log could not be read, or may hold more than we know
 
     def __len__(self) -> int:
         return sum(map(len, self._followers.values()))
@@ -108,6 +111,10 @@ class Delivery:
         """How many peers wait for the end of an execution."""
         return sum(not one.ended for followers in self._followers.values() for one in followers)
 
+    def follows(self, execution_id: str) -> bool:
+        """Tell whether somebody here follows the execution."""
+        return execution_id in self._followers
+
     async def follow(self, subscription: Subscription, *, watched: bool = False) -> None:
         """Send a peer what it misses, and from then on what comes.
 
@@ -116,12 +123,46 @@ class Delivery:
         followers = self._followers.setdefault(subscription.execution_id, [])
         followers.append(subscription)
         if not watched:
-            await self._store.watch(subscription.execution_id, self._node)
+            try:
+                await self._store.watch(subscription.execution_id, self._node)
+            except StoreUnavailable:
+                self.leave(subscription)
+                raise
         await self._catch_up(subscription)
+
+    async def move(self, moves: Sequence[Move], now: int, inbox: Inbox | None = None) -> list[Moved]:
+        """Apply moves and tell the followers here what they logged; see the store's method of this name.
+
+        :raises StoreUnavailable: whatever was logged all the same is found by :meth:`mend`.
+        """
+        try:
+            moved = await self._store.move(moves, self._node, now, inbox)
+        except StoreUnavailable:
+            self._behind.update(chain.from_iterable(self._followers.values()))
+            raise
+        for answer in moved:
+            if answer.applied:
+                self.deliver(answer.execution_id, answer.events, answer.unfinished)
+        return moved
+
+    async def mend(self) -> None:
+        """Catch up where the store failed; one peer goes first to see whether it is back."""
+        if not self._behind:
+            return
+        behind = self._behind
+        self._behind = set()
+        first = behind.pop()
+        await self._catch_up(first)
+        if first in self._behind:
+            self._behind |= behind
+            return
+        for subscription in behind:
+            self._spawn("delivery", self._catch_up(subscription))
 
     def leave(self, subscription: Subscription) -> None:
         """Stop serving a subscription, whose peer is gone."""
         subscription.cancelled = True
+        self._behind.discard(subscription)
         self._drop(subscription)
 
     def deliver(
@@ -161,6 +202,8 @@ class Delivery:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Read the log until nothing is missing, then see whether the execution has ended."""
+        if subscription.reading:
+            subscription.again = True
         if subscription.reading or subscription.cancelled:
             return
         subscription.reading = True
@@ -168,6 +211,8 @@ class Delivery:
             await self._read_all(subscription)
         except StoreUnavailable as error:
             self.log.warn("events of {id} wait: {error}", id=subscription.execution_id, error=error)
+            if not subscription.cancelled:
+                self._behind.add(subscription)
         finally:
             subscription.reading = False
 
@@ -179,6 +224,8 @@ class Delivery:
             outcomes = await self._outcomes(subscription, execution)
             if await self._read(subscription) or subscription.again:
                 continue
+            if execution is None:
+                outcomes = [NOT_KEPT]
             if outcomes is not None:
                 subscription.end(outcomes)
             if execution is None or not execution.open:

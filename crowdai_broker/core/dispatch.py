@@ -14,7 +14,7 @@ from ..interfaces import IGrader, IStore, Spawn
 from .attempts import Attempts
 from .catalogue import Catalogue
 from .lifecycle import returned
-from .model import Take, Taken
+from .model import Move, Take, Taken
 
 AT_ONCE = 32  # jobs taken in one step
 NUMBER_BITS = 46  # unguessable, and exact in every language's numbers
@@ -48,6 +48,8 @@ class Dispatcher:
         self._attempts = attempts
         self._spawn = spawn
         self._busy: dict[str, bool] = {}  # challenges worked on; true: look once more
+        self._failed: dict[str, Take | None] = {}  # challenges where the store failed; a take to be repeated
+        self._unreturned: dict[str, list[Move]] = {}  # jobs that could not be handed out
         self._stopped = False
 
     def stop(self) -> None:
@@ -69,12 +71,19 @@ class Dispatcher:
         for challenge in await self._store.backlog():
             self.poke(challenge)
 
+    def mend(self) -> None:
+        """Look again where the store failed."""
+        for challenge in tuple(self._failed):
+            self.poke(challenge)
+
     async def _run(self, challenge: str) -> None:
         try:
             config = await self._catalogue.get(challenge)
+            await self._give_back(challenge)
             while not self._stopped and (await self._take(challenge, config) or self._busy[challenge]):
                 continue
         except StoreUnavailable as error:
+            self._failed.setdefault(challenge, None)
             self.log.warn("jobs of {challenge} wait: {error}", challenge=challenge, error=error)
         except BrokerError as error:
             self.log.warn("jobs of {challenge} cannot go out: {error}", challenge=challenge, error=error)
@@ -88,33 +97,48 @@ class Dispatcher:
         if grader is None:
             self.log.error("no grader of kind {kind} is served here", kind=config.grader.kind)
             return False
-        now = int(self._clock.seconds() * 1000)
         in_store = grader.in_store(config)
-        taken = await self._store.take(
-            Take(
-                challenge=challenge,
-                node=self._node,
-                attempts=tuple(new_attempt_number() for _ in range(AT_ONCE)),
-                limit=config.grader.max_in_flight,
-                response_channel=self._store.response_list(self._node),
-                push=in_store,
-                queue=config.grader.queue,
-                now=now,
-                due=now + int(config.job_timeout * 1000),
-            )
-        )
+        take = self._prepared(challenge, config, push=in_store)
+        try:
+            taken = await self._store.take(take)
+        except StoreUnavailable:
+            self._failed[challenge] = take
+            raise
         for one in taken:
             self._attempts.add(one.job)
         if taken and not in_store:
             await self._hand_out(grader, config, taken)
         return len(taken) == AT_ONCE
 
+    def _prepared(self, challenge: str, config: ChallengeConfig, *, push: bool) -> Take:
+        """Return what to ask for; after a failure with the same numbers, which name what was taken."""
+        earlier = self._failed.pop(challenge, None)
+        now = int(self._clock.seconds() * 1000)
+        return Take(
+            challenge=challenge,
+            node=self._node,
+            attempts=earlier.attempts if earlier else tuple(new_attempt_number() for _ in range(AT_ONCE)),
+            limit=config.grader.max_in_flight,
+            response_channel=self._store.response_list(self._node),
+            push=push,
+            queue=config.grader.queue,
+            now=now,
+            due=now + int(config.job_timeout * 1000),
+        )
+
     async def _hand_out(self, grader: IGrader, config: ChallengeConfig, taken: Sequence[Taken]) -> None:
         try:
             await grader.dispatch(config, taken)
         except BrokerError:
-            now = int(self._clock.seconds() * 1000)
-            await self._store.move([returned(one.job) for one in taken], self._node, now)
+            self._unreturned[taken[0].job.challenge] = [returned(one.job) for one in taken]
             for one in taken:
                 self._attempts.forget(one.job.attempt)
+            await self._give_back(taken[0].job.challenge)
             raise
+
+    async def _give_back(self, challenge: str) -> None:
+        """Put jobs back that could not be handed out."""
+        moves = self._unreturned.get(challenge)
+        if moves:
+            await self._store.move(moves, self._node, int(self._clock.seconds() * 1000))
+            del self._unreturned[challenge]

@@ -10,7 +10,7 @@ import math
 
 import msgspec
 
-from ..errors import WebappDenied, WebappRefused, WebappUnavailable
+from ..errors import WebappError, WebappRefused, WebappUnavailable
 from ..interfaces import IWebapp
 from .lifecycle import graded, noted
 from .model import TERMINAL, Effect, EffectState, Job
@@ -42,29 +42,35 @@ class Grading:
     async def __call__(self, effect: Effect, job: Job) -> Verdict:
         """Post the grade, unless it is there already."""
         fields = _decode(effect.body)
-        try:
-            if effect.state is EffectState.SENT and await self._is_there(job, fields):
+        if effect.state is EffectState.SENT:
+            try:
+                submission = await self._webapp.submission_info(job.submission_id)
+            except WebappError as error:
+                return _wait(EffectState.SENT, job, error)
+            if submission is not None and shows(submission, fields):
                 return Settled(graded(job.job_id))
+        return await self._post(job, fields)
+
+    async def _post(self, job: Job, fields: GradeFields) -> Verdict:
+        """Post a grade that the webapp does not have."""
+        try:
             await self._webapp.grade(job.submission_id, fields)
         except WebappRefused as error:
             notice = noted(job, TERMINAL, REFUSED.format(reason=error.message))
             return Again(EffectState.HELD, f"the webapp refused it: {error.message}", notice)
-        except WebappDenied as error:
-            return Again(EffectState.NEW, str(error), noted(job, TERMINAL, WAITS))
         except WebappUnavailable as error:
-            return self._unavailable(effect, job, error)
+            if error.definitely_not_done:
+                return _wait(EffectState.NEW, job, error)
+            return _wait(EffectState.SENT, job, error, self._doubt)
+        except WebappError as error:  # the broker's key was denied: nothing was done
+            return _wait(EffectState.NEW, job, error)
         return Settled(graded(job.job_id))
 
-    def _unavailable(self, effect: Effect, job: Job, error: WebappUnavailable) -> Verdict:
-        notice = noted(job, TERMINAL, WAITS)
-        if error.definitely_not_done and effect.state is EffectState.NEW:
-            return Again(EffectState.NEW, str(error), notice, after=error.retry_after)
-        first = effect.state is EffectState.NEW
-        return Again(EffectState.SENT, str(error), notice, after=self._doubt if first else error.retry_after)
 
-    async def _is_there(self, job: Job, fields: GradeFields) -> bool:
-        submission = await self._webapp.submission_info(job.submission_id)
-        return submission is not None and shows(submission, fields)
+def _wait(state: EffectState, job: Job, error: WebappError, doubt: float | None = None) -> Again:
+    """Try again when the webapp asked for it, after ``doubt`` seconds, or after growing waits."""
+    asked = error.retry_after if isinstance(error, WebappUnavailable) else None
+    return Again(state, str(error), noted(job, TERMINAL, WAITS), after=doubt if asked is None else asked)
 
 
 def shows(submission: Submission, fields: GradeFields) -> bool:

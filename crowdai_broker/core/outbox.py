@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
@@ -27,12 +27,20 @@ FIRST_WAIT = 1.0  # s before the first repetition
 LONGEST_WAIT = 60.0  # s between repetitions, but for a longer Retry-After
 LONGEST_RETRY_AFTER = 3600.0  # s
 INSIST = 1.0  # s between tries to store an answer that is there
+INSIST_FOR = 600.0  # s after which an answer that cannot be stored is given up, and found again by asking
+
+
+T = TypeVar("T")
 
 
 class Settled(Struct, frozen=True):
-    """The effect has happened, or never will: this move says so."""
+    """The effect has happened, or never will: this move says so.
+
+    :ivar otherwise: says so if the job has moved meanwhile, and ``move`` is refused.
+    """
 
     move: Move
+    otherwise: Move | None = None
 
 
 class Again(Struct, frozen=True):
@@ -133,16 +141,16 @@ class Outbox:
             self._looking = False
 
     async def _work(self, effect: Effect) -> None:
+        since = self._clock.seconds()
         try:
-            job = await self._store.job(effect.job_id)
-            if job is None:
-                await self._hold(effect, "its job is gone")
-                return
-            verdict = await self._handlers[effect.kind](effect, job)
-            if isinstance(verdict, Settled):
-                await self._settle(effect, job, verdict.move)
+            job = await self._insist(lambda: self._store.job(effect.job_id))
+            if self._clock.seconds() - since > self._lease / 4:
+                # Too late to begin, and nothing was sent: no doubt must come of it.
+                await self._postpone(effect, effect.state, 0, effect.note)
+            elif job is None:
+                await self._try_again(effect, Again(EffectState.HELD, "its job is gone"))
             else:
-                await self._try_again(effect, verdict)
+                await self._carry_out(effect, job)
         except StoreUnavailable as error:
             # The lease runs out, and whoever takes it next finds the effect marked as sent.
             self.log.warn("{kind} of {job} waits: {error}", kind=effect.kind, job=effect.job_id, error=error)
@@ -150,25 +158,32 @@ class Outbox:
             self._working -= 1
             self.poke()
 
-    async def _settle(self, effect: Effect, job: Job, move: Move) -> None:
-        moved = await self._insist(move)
+    async def _carry_out(self, effect: Effect, job: Job) -> None:
+        verdict = await self._handlers[effect.kind](effect, job)
+        if isinstance(verdict, Again):
+            await self._try_again(effect, verdict)
+            return
+        for move in (verdict.move, verdict.otherwise):
+            if move is not None and await self._moved(move):
+                break
         self._observer.effect_tried(effect.kind, "settled")
-        if moved:
-            self._on_settled(job)
+        self._on_settled(job)
 
-    async def _insist(self, move: Move) -> bool:
-        """Store an answer that must not be lost, as long as the lease is ours."""
-        give_up = self._clock.seconds() + self._lease / 2
+    async def _moved(self, move: Move) -> bool:
+        """Store an answer; false if the job has moved meanwhile, or has this answer already."""
+        (moved,) = await self._insist(lambda: self._delivery.move([move], self._now()))
+        return moved.applied
+
+    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step of the store that must not be left out because the store is away for a while."""
+        give_up = self._clock.seconds() + INSIST_FOR
         while True:
             try:
-                (moved,) = await self._store.move([move], self._node, self._now())
+                return await step()
             except StoreUnavailable:
                 if self._clock.seconds() >= give_up:
                     raise
                 await deferLater(self._clock, INSIST)
-                continue
-            self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
-            return moved.applied
 
     async def _try_again(self, effect: Effect, verdict: Again) -> None:
         held = verdict.state is EffectState.HELD
@@ -180,21 +195,17 @@ class Outbox:
             tries=effect.tries,
             note=verdict.note,
         )
-        if verdict.notice is not None and not effect.note:
-            (moved,) = await self._store.move([verdict.notice], self._node, self._now())
-            self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
         wait = self._wait(effect.tries) if verdict.after is None else min(verdict.after, LONGEST_RETRY_AFTER)
-        await self._store.postpone_effect(
-            effect.kind,
-            effect.job_id,
-            verdict.state,
-            self._now() + int(wait * 1000),
-            verdict.note,
-            self._node,
-        )
+        await self._postpone(effect, verdict.state, wait, verdict.note)
+        if verdict.notice is not None and (held or not effect.note):
+            await self._delivery.move([verdict.notice], self._now())
 
-    async def _hold(self, effect: Effect, note: str) -> None:
-        await self._try_again(effect, Again(EffectState.HELD, note))
+    async def _postpone(self, effect: Effect, state: EffectState, wait: float, note: str) -> None:
+        """End the lease; until that is stored, the effect is in doubt."""
+        due = self._now() + int(wait * 1000)
+        await self._insist(
+            lambda: self._store.postpone_effect(effect.kind, effect.job_id, state, due, note, self._node)
+        )
 
     def _wait(self, tries: int) -> float:
         """Return seconds until the next try: doubling, half of it random, so that retries spread."""

@@ -126,6 +126,4 @@ class Presence:
     async def _tell(self, moves: list[Move]) -> None:
         now = int(self._clock.seconds() * 1000)
         for start in range(0, len(moves), AT_ONCE):
-            for moved in await self._store.move(moves[start : start + AT_ONCE], self._node, now):
-                if moved.applied:
-                    self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
+            await self._delivery.move(moves[start : start + AT_ONCE], now)

@@ -56,7 +56,7 @@ class Registering:
         try:
             answer = await self._webapp.register(_decode(effect.body))
         except WebappRefused as error:
-            return Settled(refused(job, refusal_text(error)))
+            return Settled(refused(job, refusal_text(error)), registered_too_late(job, 0))
         except WebappDenied as error:
             return Again(EffectState.NEW, str(error), noted(job, REGISTERING, WAITS))
         except WebappUnavailable as error:
@@ -110,4 +110,4 @@ def refusal_text(error: WebappRefused) -> str:
 def _done(job: Job, answer: Registered) -> Settled:
     if job.state in TERMINAL:
         return Settled(registered_too_late(job, answer.submission_id))
-    return Settled(registered(job, answer))
+    return Settled(registered(job, answer), registered_too_late(job, answer.submission_id))

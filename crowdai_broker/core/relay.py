@@ -42,7 +42,7 @@ class Relay:
     """Applies graders' events.
 
     :param progress_per_second: progress events of one job that are relayed a second; 0: all.
-    :param on_ended: called with each job that ended here, after it did.
+    :param on_ended: called with each job whose attempt ended, after it did.
     """
 
     log = Logger()
@@ -88,7 +88,7 @@ class Relay:
         events = self._read(batch)
         await self._look_up(event.number for event in events)
         moves, kinds = self._moves(events)
-        moved = await self._store.move(moves, self._node, self._now(), inbox)
+        moved = await self._delivery.move(moves, self._now(), inbox)
         for move, kind, answer in zip(moves, kinds, moved, strict=True):
             self._settle(move, kind, answer)
 
@@ -150,13 +150,12 @@ class Relay:
         return False
 
     def _settle(self, move: Move, kind: JobEvent, answer: Moved) -> None:
-        if not answer.applied:
+        if answer.applied:
+            self._observer.event_relayed(kind.name)
+        else:
             self._drop("attempt_over")
-            self.attempts.forget(move.attempt or "")
-            return
-        self._observer.event_relayed(kind.name)
-        self._delivery.deliver(answer.execution_id, answer.events, answer.unfinished)
-        if kind in TERMINAL_EVENTS:
+        if kind in TERMINAL_EVENTS or not answer.applied:
+            # One that is refused may have been applied by a step whose answer was lost.
             attempt = self.attempts.get(move.attempt or "")
             self.attempts.forget(move.attempt or "")
             if attempt is not None:
@@ -177,9 +176,7 @@ class Relay:
     async def _log_held(self, attempts: Sequence[Attempt]) -> None:
         moves = [flushed(attempt.job) for attempt in attempts]
         try:
-            for answer in await self._store.move(moves, self._node, self._now()):
-                if answer.applied and answer.events:
-                    self._delivery.deliver(answer.execution_id, answer.events, answer.unfinished)
+            await self._delivery.move(moves, self._now())
         except StoreUnavailable as error:
             self.log.warn("held progress waits: {error}", error=error)
             for attempt in attempts:

@@ -22,6 +22,7 @@ from .model import IN_FLIGHT, Job, JobState, Move
 BEAT = 3.0  # s between signs of life
 BEAT_LASTS = 12.0  # s after which a silent node counts as dead
 DEADLINES = 1.0  # s between looks for jobs whose time is up
+MEND = 1.0  # s between looks for what a failure of the store left undone
 SWEEP = 30.0  # s between looks at the whole
 AT_ONCE = 128  # overdue jobs moved in one step
 ATTEMPT_GRACE = 60_000  # ms after its deadline for which an attempt is kept in memory
@@ -61,6 +62,7 @@ class Sweep:
         self._loops = [
             self._every(BEAT, "beat", self._beat),
             self._every(DEADLINES, "deadlines", self._deadlines),
+            self._every(MEND, "mend", self._mend),
             self._every(SWEEP, "sweep", self._sweep),
         ]
         self._running: set[str] = set()
@@ -103,6 +105,10 @@ class Sweep:
         await self._store.beat(self._node, now, int(BEAT_LASTS * 1000))
         self._on_adopted(await self._store.adopt(self._node, now))
 
+    async def _mend(self) -> None:
+        self._dispatcher.mend()
+        await self._delivery.mend()
+
     async def _sweep(self) -> None:
         await self._dispatcher.poke_all()
         self._delivery.tidy()
@@ -113,10 +119,9 @@ class Sweep:
         if not jobs:
             return
         moves = [await self._overdue(job) for job in jobs]
-        for job, moved in zip(jobs, await self._store.move(moves, self._node, self._now()), strict=True):
+        for job, moved in zip(jobs, await self._delivery.move(moves, self._now()), strict=True):
             self._attempts.forget(job.attempt)
             if moved.applied:
-                self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
                 self._dispatcher.poke(job.challenge)
 
     async def _overdue(self, job: Job) -> Move:
@@ -127,7 +132,10 @@ class Sweep:
         grader = self._graders.get(config.grader.kind)
         if grader is not None and job.state is JobState.DISPATCHED:
             # An order that still lies there must not be graded beside the next attempt's.
-            await grader.withdraw(config, job)
+            try:
+                await grader.withdraw(config, job)
+            except BrokerError as error:
+                self.log.warn("an order of {job} may lie there: {error}", job=job.job_id, error=error)
         seconds = (job.due - job.dispatched_at) / 1000 if job.dispatched_at else config.job_timeout
         return overdue(job, config.max_attempts, seconds, self._now())
 

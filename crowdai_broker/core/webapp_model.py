@@ -58,7 +58,10 @@ class ChallengeInfo(Struct, frozen=True, kw_only=True):
 
 
 class RegisterFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Body of the POST that creates a submission; ``meta`` travels as a *string* of JSON, and may be given as one."""
+    """Body of the POST that creates a submission.
+
+    ``meta`` travels as a *string* of JSON, and may be given as one.
+    """
 
     api_key: str
     challenge_client_name: str
