@@ -197,14 +197,14 @@ class EmbeddedRedisTests(TestCase):
     async def test_a_path_too_long_for_a_socket(self) -> None:
         """A deep data directory works: its socket is in a short one, the same for the next broker."""
         deep = self.data_dir / ("d" * 60) / ("e" * 60)
-        self.addCleanup(rmtree, place.prepare(deep).parent)
+        self.addCleanup(rmtree, place.socket_path(deep).parent)
         redis = self.new(deep)
         url = await redis.start()
         self.assertLess(len(url), 108)
         self.assertEqual(await ask(url, "PING"), b"+PONG")
         self.assertTrue((deep / "appendonly.aof").exists())
         self.assertEqual(Path(url.removeprefix("unix://")).parent.stat().st_mode & 0o777, 0o700)
-        self.assertEqual(place.prepare(deep), Path(url.removeprefix("unix://")))
+        self.assertEqual(url, self.new(deep).url)
 
     async def test_broken_data_is_said_in_one_line(self) -> None:
         """A server that cannot read its file ends the start with its own last words."""
@@ -289,7 +289,8 @@ class Program(TestCase):
     def test_a_short_directory_that_others_could_use_is_refused(self) -> None:
         """A directory prepared by somebody else in the temporary directory is not trusted."""
         deep = directory(self) / ("d" * 120)
-        prepared = place.prepare(deep).parent
+        prepared = place.socket_path(deep).parent
+        prepared.mkdir()
         prepared.chmod(0o777)
         self.addCleanup(prepared.rmdir)
         self.assertIn("not a private directory", str(self.assertRaises(StartupError, place.prepare, deep)))

@@ -47,9 +47,14 @@ class EmbeddedRedis:
         self._reactor = reactor
         self._data_dir = data_dir
         self._patience = patience
-        self._socket = Path()
+        self._socket = place.socket_path(data_dir)
         self._server: Server | None = None
         self._keeping: Deferred[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's URL, ``unix:///…``; known before it is started, and never another."""
+        return f"unix://{quote(str(self._socket))}"
 
     @property
     def pid(self) -> int | None:
@@ -59,7 +64,7 @@ class EmbeddedRedis:
     def start(self) -> Deferred[str]:
         """Start or adopt a server.
 
-        :returns: its URL, ``unix:///…``, once it serves. It stays the same when the server is replaced.
+        :returns: its URL, once it serves.
         :raises StartupError: there can be none; says why.
         """
         return Deferred.fromCoroutine(self._start())
@@ -69,11 +74,11 @@ class EmbeddedRedis:
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> str:
-        self._socket = place.prepare(self._data_dir)
+        place.prepare(self._data_dir)
         self._data_dir = self._data_dir.resolve()
         self._server = await self._obtain()
         self._keeping = Deferred.fromCoroutine(self._keep(self._server))
-        return f"unix://{quote(str(self._socket))}"
+        return self.url
 
     async def _stop(self) -> None:
         keeping, self._keeping = self._keeping, None

@@ -20,8 +20,8 @@ from twisted.logger import Logger
 
 from ...errors import StartupError
 
-LONGEST_SOCKET_PATH = 107
-"""Bytes of ``sun_path`` in Linux' ``sockaddr_un``, less its final NUL (unix(7)); macOS has 103."""
+LONGEST_SOCKET_PATH = 103
+"""Bytes of a socket's path, without its final NUL: macOS has room for 103, Linux for 107 (unix(7))."""
 
 _PROGRAMS = ("redis-server", "valkey-server")
 log = Logger()
@@ -46,24 +46,35 @@ def find_program() -> Path:
     )
 
 
-def prepare(data_dir: Path) -> Path:
-    """Make the data directory, and return the path that the socket shall have.
+def socket_path(data_dir: Path) -> Path:
+    """Return the path of the socket for the files in ``data_dir``, always the same; touches nothing."""
+    data_dir = data_dir.resolve()
+    socket = data_dir / "redis.sock"
+    if len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH:
+        return socket
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"crowdai-broker-{os.getuid()}-{digest}" / "redis.sock"
 
-    :raises StartupError: the directory cannot be used.
+
+def prepare(data_dir: Path) -> None:
+    """Make the directories of the files and of the socket.
+
+    :raises StartupError: they cannot be used.
     """
+    socket = socket_path(data_dir)
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data_dir = data_dir.resolve()
-        if not os.access(data_dir, os.W_OK | os.X_OK):
-            raise StartupError(f"broker.data_dir {data_dir} cannot be written")
-        socket = data_dir / "redis.sock"
-        if len(os.fsencode(socket)) <= min(LONGEST_SOCKET_PATH, 103):
-            return socket
-        socket = _private_directory(data_dir) / "redis.sock"
+        socket.parent.mkdir(mode=0o700, exist_ok=True)
+        private = _is_private(socket.parent)
     except OSError as why:
         raise StartupError(f"broker.data_dir {data_dir} cannot be used: {why.strerror}") from why
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise StartupError(f"broker.data_dir {data_dir} cannot be written")
+    if socket.parent == data_dir.resolve():
+        return
+    if not private:
+        raise StartupError(f"{socket.parent} is not a private directory of this user: remove it")
     log.warn("the path of {data} is too long for a socket: it is {socket}", data=data_dir, socket=socket)
-    return socket
 
 
 def take_lock(data_dir: Path) -> int | None:
@@ -87,12 +98,7 @@ def take_lock(data_dir: Path) -> int | None:
     return descriptor
 
 
-def _private_directory(data_dir: Path) -> Path:
-    """Return a short directory that only we can use, the same one for the same ``data_dir``."""
-    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
-    short = Path(tempfile.gettempdir()) / f"crowdai-broker-{os.getuid()}-{digest}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    found = short.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise StartupError(f"{short} is not a private directory of this user: remove it")
-    return short
+def _is_private(directory: Path) -> bool:
+    """Tell whether this is a real directory that nobody but us can use."""
+    found = directory.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077

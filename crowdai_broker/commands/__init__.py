@@ -1,0 +1,1 @@
+"""The commands of ``crowdai-broker``, one a file."""
