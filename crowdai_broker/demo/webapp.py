@@ -68,6 +68,7 @@ class DemoWebapp:
     :param control: also answer ``/_control`` (faults, state), to this machine only.
     :ivar state: its records; fill it with ``add_participant`` and ``add_challenge``.
     :ivar faults: what shall go wrong.
+    :ivar files: what was uploaded.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class DemoWebapp:
         self.faults = Faults()
         self.url = ""
         self._reactor = reactor
-        self._api = Api(self.state, UploadedFiles(), self.api_key)
+        self.files = UploadedFiles()
+        self._api = Api(self.state, self.files, self.api_key)
         self.resource = WebappResource(reactor, self._api, self.faults)
         if control:
             self.resource.control = Control(self.state, self.faults, self.resource)
