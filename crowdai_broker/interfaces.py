@@ -21,6 +21,7 @@ from .core.model import (
     Execution,
     Inbox,
     Job,
+    Line,
     LoggedEvent,
     Move,
     Moved,
@@ -121,6 +122,9 @@ class IStore(Interface):
 
     async def backlog() -> dict[str, int]:
         """Return the number of waiting jobs of every challenge that has any."""
+
+    async def line(challenge: str, limit: int) -> Line:
+        """Return up to ``limit`` of a challenge's waiting jobs in the order in which they will go."""
 
     async def due_jobs(now: int, limit: int) -> list[Job]:
         """Return jobs whose ``due`` has passed, longest first; they stay due until moved."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from itertools import zip_longest
 
 from .core.model import Job, Lane, Place
 
@@ -45,6 +46,14 @@ class MemoryBacklog:
                     ring[participant] = jobs
                 return job_id
         return None
+
+    def line(self, challenge: str, limit: int) -> list[str]:
+        """Return up to ``limit`` waiting jobs in the order in which :meth:`next` would return them."""
+        found: list[str] = []
+        for lane in (Lane.LIVE, Lane.REGRADE):
+            turns = zip_longest(*self._rings[challenge, lane].values())
+            found += [job_id for turn in turns for job_id in turn if job_id is not None]
+        return found[:limit]
 
     def counts(self) -> dict[str, int]:
         """Return the number of waiting jobs of each challenge that has any."""

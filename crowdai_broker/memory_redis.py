@@ -26,6 +26,7 @@ from .core.model import (
     Inbox,
     Job,
     JobState,
+    Line,
     LoggedEvent,
     Move,
     Moved,
@@ -180,6 +181,11 @@ class MemoryRedis:
         stored.log.extend(logged)
         stored.execution = replace(stored.execution, event_no=first - 1 + len(logged))
         return logged
+
+    def line(self, challenge: str, limit: int) -> Line:
+        """Return waiting jobs in their order."""
+        waiting = self.backlog.line(challenge, limit)
+        return Line(len(self.flight.get(challenge, ())), tuple(waiting))
 
     # -- attempts
 

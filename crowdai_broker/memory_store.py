@@ -18,6 +18,7 @@ from .core.model import (
     Execution,
     Inbox,
     Job,
+    Line,
     LoggedEvent,
     Move,
     Moved,
@@ -162,6 +163,10 @@ class MemoryStore:
     async def backlog(self) -> dict[str, int]:
         """Count waiting jobs."""
         return self._step("backlog", self.state.backlog.counts)
+
+    async def line(self, challenge: str, limit: int) -> Line:
+        """Return waiting jobs in their order."""
+        return self._step("line", lambda: self.state.line(challenge, limit))
 
     async def due_jobs(self, now: int, limit: int) -> list[Job]:
         """Return jobs that are due."""

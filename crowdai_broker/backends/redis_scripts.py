@@ -16,7 +16,7 @@ from ..core.model import Job
 from .redis_client import RedisClient, Script
 
 NAMES = (
-    "accept", "adopt", "beat", "counts", "drop", "held", "jobs", "lease", "move", "postpone", "take",
+    "accept", "adopt", "beat", "counts", "drop", "held", "jobs", "lease", "line", "move", "postpone", "take",
     "watch",
 )  # fmt: skip
 _WITH_RECORDS = frozenset({"accept", "move"})

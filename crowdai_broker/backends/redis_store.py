@@ -57,6 +57,7 @@ from ..core.model import (
     Execution,
     Inbox,
     Job,
+    Line,
     LoggedEvent,
     Move,
     Moved,
@@ -205,6 +206,11 @@ class RedisStore:
         """Count waiting jobs."""
         found = await self._client.execute("HGETALL", self._key("backlog"))
         return {name.decode(): int(count) for name, count in zip(found[::2], found[1::2], strict=True)}
+
+    async def line(self, challenge: str, limit: int) -> Line:
+        """Return waiting jobs in the order in which they will go."""
+        in_flight, waiting = await self._scripts.call("line", challenge=challenge, limit=limit)
+        return Line(in_flight, tuple(waiting))
 
     async def due_jobs(self, now: int, limit: int) -> list[Job]:
         """Return jobs that are due."""

@@ -7,21 +7,29 @@ depends on this process.
 from __future__ import annotations
 
 import secrets
+from itertools import count
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from ..config import ChallengeConfig
-from ..errors import PeerError
+from ..errors import PeerError, StoreUnavailable
 from ..interfaces import IStore
 from .catalogue import Catalogue
 from .events import JobEvent, draft
 from .lifecycle import register_effect
-from .model import Acceptance, Accepted, Execution, Job, JobState, Lane, NewJob
+from .model import Acceptance, Accepted, Execution, Job, JobState, Lane, NewJob, job_id_of
 from .requests import ExecuteFunction
 
+ACCEPT_TRIES = 3
+ACCEPT_PAUSE = 1.0  # s between tries to store an execution
+NOT_KNOWN = (
+    "The broker's storage does not answer, so it is not known whether your submission was accepted. If it was, "
+    "it will be graded. Please look for it on the challenge site in a few minutes, before you submit again."
+)
 ID_BYTES = 15  # 120 bits: an execution id is no secret, but nobody should find one by trying
 
 
@@ -74,6 +82,7 @@ class Intake:
         """Store the request as an execution.
 
         :param idempotency: hash of participant, challenge and idempotency key; ``""`` for none.
+        :raises PeerError: it was not accepted, or nobody knows; with what to tell the participant.
         """
         scored = is_scored(request, challenge)
         if scored:
@@ -109,14 +118,25 @@ class Intake:
             watcher=self._node,
             idempotency=idempotency,
         )
-        return await self._store.accept(acceptance), execution
+        return await self._accept(acceptance), execution
+
+    async def _accept(self, acceptance: Acceptance) -> Accepted:
+        """Store an execution; a step that failed may have been done, and under its id is safe to repeat."""
+        for tries in count(1):
+            try:
+                return await self._store.accept(acceptance)
+            except StoreUnavailable:
+                if tries == ACCEPT_TRIES:
+                    break
+                await deferLater(self._clock, ACCEPT_PAUSE)
+        raise PeerError(NOT_KNOWN)
 
     def _job(
         self, execution: Execution, request: ExecuteFunction, challenge: ChallengeConfig, number: int
     ) -> NewJob:
         registers = execution.scored and registers_first(challenge)
         job = Job(
-            job_id=f"{execution.execution_id}-{number}",
+            job_id=job_id_of(execution.execution_id, number),
             execution_id=execution.execution_id,
             data_sequence_no=number,
             participant_id=execution.participant_id,
@@ -186,5 +206,8 @@ def _order(
             execution.challenge,
         ),
     )
-    text = msgspec.json.encode(order).decode().removesuffix("}}")
+    try:
+        text = msgspec.json.encode(order).decode().removesuffix("}}")
+    except (ValueError, TypeError, RecursionError):
+        raise PeerError("The parameter data holds something that cannot be passed on as JSON.") from None
     return text if registers else f'{text},"submission_id":null'

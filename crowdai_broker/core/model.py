@@ -294,6 +294,27 @@ class Taken(Struct, frozen=True):
     order: str
 
 
+class Line(Struct, frozen=True):
+    """A challenge's waiting jobs.
+
+    :ivar in_flight: jobs that its graders hold.
+    :ivar waiting: ids of jobs in the order in which they will be dispatched if none comes or goes.
+    """
+
+    in_flight: int
+    waiting: tuple[str, ...]
+
+
+def job_id_of(execution_id: str, number: int) -> str:
+    """Return the id of the ``number``-th job of an execution."""
+    return f"{execution_id}-{number}"
+
+
+def execution_of(job_id: str) -> str:
+    """Return the id of a job's execution."""
+    return job_id.rpartition("-")[0]
+
+
 def queue_key(queue: str) -> str:
     """Return the list that graders of ``queue`` pop orders from (measured on the public job factories)."""
     return f"{queue}::enqueue_job"

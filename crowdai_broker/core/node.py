@@ -21,6 +21,7 @@ from .intake import Intake
 from .model import EffectKind, Job
 from .outbox import Outbox, OutboxObserver
 from .participants import Participants
+from .places import Places
 from .presence import Presence
 from .registering import Registering
 from .relay import Relay, RelayObserver
@@ -110,6 +111,7 @@ class Node:
         self._presence = Presence(
             clock, store, node_id, catalogue, graders, self.relay.attempts, self.delivery, spawn
         )
+        self._places = Places(clock, store, node_id, self.delivery, spawn)
         self._sweep = Sweep(
             clock,
             store,
@@ -133,6 +135,7 @@ class Node:
         self.relay.start()
         self.outbox.start()
         self._presence.start()
+        self._places.start()
 
     async def drain(self) -> None:
         """Begin nothing new, and wait for what graders hold while somebody here waits for it.
@@ -148,6 +151,7 @@ class Node:
         """Leave: what this node has not finished may be taken over at once."""
         self.outbox.stop()
         self._presence.stop()
+        self._places.stop()
         self.relay.stop()
         await self._sweep.stop()
 

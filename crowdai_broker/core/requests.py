@@ -136,6 +136,8 @@ def _text(request: dict[str, Any], *names: str) -> str:
             raise PeerError(f"The parameter {name} is empty.")
         if len(text) > MAX_NAME:
             raise PeerError(f"The parameter {name} is longer than {MAX_NAME} characters.")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise PeerError(f"The parameter {name} holds half of a surrogate pair, which is no text.")
         return text
     raise PeerError(f"Missing parameter: {' or '.join(names)}.")
 

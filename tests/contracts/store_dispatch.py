@@ -9,6 +9,7 @@ from crowdai_broker.core.model import (
     TAKE_BYTES,
     EffectKind,
     EffectState,
+    Line,
     Place,
 )
 from crowdai_broker.interfaces import IStore
@@ -57,6 +58,20 @@ class TakeContract(StoreCase):
         self.assertEqual(await self.names(store, 9), ["b2", "a3"])
         self.assertEqual(await store.backlog(), {})
 
+    async def test_line_is_the_order_of_turns(self) -> None:
+        """Waiting jobs stand in the line in the order in which they are taken, behind those in flight."""
+        store = await self.make_store()
+        live, regrade = Lane.LIVE, Lane.REGRADE
+        rows = [("a1", 1, live), ("r1", 3, regrade), ("a2", 1, live), ("b1", 2, live), ("r2", 3, regrade)]
+        await self.fill(store, *rows)
+        self.assertEqual(await self.names(store, 1), ["a1"])
+        line = await store.line("C", 100)
+        self.assertEqual(line, Line(1, ("b1-0", "a2-0", "r1-0", "r2-0")))
+        self.assertEqual((await store.line("C", 2)).waiting, ("b1-0", "a2-0"))
+        self.assertEqual(await self.names(store, 9), [job_id[:2] for job_id in line.waiting])
+        self.assertEqual(await store.line("C", 100), Line(5, ()))
+        self.assertEqual(await store.line("D", 100), Line(0, ()))
+
     async def test_regrades_wait_behind_live_jobs(self) -> None:
         """A re-grade is taken only when no live job of the challenge waits."""
         store = await self.make_store()
@@ -87,6 +102,15 @@ class TakeContract(StoreCase):
         self.assertTrue(all(m.applied for m in moved))
         self.assertEqual(await store.backlog(), {"C": 1})
         self.assertEqual(await self.names(store, 9), ["a2"])
+
+    async def test_long_line(self) -> None:
+        """The line of a participant with very many jobs is in order, too, and ends where it was asked to."""
+        store = await self.make_store()
+        rows = [(f"a{n}", 1, Lane.LIVE) for n in range(130)] + [("b1", 2, Lane.LIVE), ("b2", 2, Lane.LIVE)]
+        await self.fill(store, *rows)
+        line = await store.line("C", 99)
+        taken = [f"{name}-0" for name in await self.names(store, 99)]
+        self.assertEqual(list(line.waiting), taken)
 
     async def test_no_more_than_graders_hold(self) -> None:
         """Jobs in flight count against the limit, of this challenge alone; a job that ends makes room."""
