@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import signal
@@ -71,6 +72,14 @@ class RedisServer:
         with (self.directory / "log").open("ab") as log:
             command = [redis_binary(), str(configuration), "--sentinel"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Wait, blocking, until it listens: for tests without a reactor."""
+        while self._process is not None and self._process.poll() is None:
+            with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+                probe.connect(str(self.socket))
+                return
+        raise RuntimeError((self.directory / "log").read_text())
 
     def kill(self) -> None:
         """End it as a power cut would."""

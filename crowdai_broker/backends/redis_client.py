@@ -60,7 +60,9 @@ class RedisClient:
         self._trust_root = trust_root
         self._connection = self._make(protocol_kinds().commands, self._prepare)
 
-    def _make(self, kind: type[Any], prepare: Callable[[Any], Any]) -> RedisConnection:
+    def _make(
+        self, kind: type[Any], prepare: Callable[[Any], Any], on_ready: Callable[[], None] = lambda: None
+    ) -> RedisConnection:
         make = partial(make_protocol, protocol_kinds().commands, self._reactor, self._timeout, Traffic())
         endpoint = endpoint_for(self._reactor, self.address, make, self._timeout, self._trust_root)
         return RedisConnection(
@@ -70,6 +72,7 @@ class RedisClient:
             partial(make_protocol, kind, self._reactor, self._timeout, self.traffic),
             prepare,
             self._timeout,
+            on_ready,
         )
 
     async def _prepare(self, protocol: Any) -> None:
@@ -146,8 +149,7 @@ class RedisSubscriber:
         self._client = client
         self._channel = channel
         self._on_message = on_message
-        self._on_gap = on_gap
-        self._connection = client._make(protocol_kinds().subscriber, self._prepare)
+        self._connection = client._make(protocol_kinds().subscriber, self._prepare, on_gap)
         self._pinging = LoopingCall(self.ping)
         self._pinging.clock = reactor
 
@@ -175,7 +177,6 @@ class RedisSubscriber:
         await self._client._prepare(protocol)
         protocol.messageReceived = self._heard
         await protocol.execute_command("SUBSCRIBE", self._channel)
-        self._on_gap()
 
     def _heard(self, pattern: object, channel: object, message: bytes) -> None:
         self._on_message(message)

@@ -30,6 +30,7 @@ class RedisConnection:
     :param where: the server's address, for logs and errors.
     :param prepare: is awaited with each new protocol before any command is let through.
     :param timeout: seconds that a command waits for a connection, and again for its answer.
+    :param on_ready: called whenever commands are let through from then on.
     """
 
     log = Logger()
@@ -42,6 +43,7 @@ class RedisConnection:
         make_protocol: Callable[[], Any],
         prepare: Callable[[Any], Awaitable[None]],
         timeout: float,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.where = where
         self._reactor = reactor
@@ -49,6 +51,7 @@ class RedisConnection:
         self._factory = Factory.forProtocol(make_protocol)
         self._prepare = prepare
         self._timeout = timeout
+        self._on_ready = on_ready
         self._backoff = backoffPolicy(0.02, 5.0, 1.7, jitter=lambda: _RANDOM.uniform(0, 0.05))
         self._protocol: Any = None
         self._waiting: list[Deferred[Any]] = []
@@ -62,8 +65,8 @@ class RedisConnection:
         return self._protocol is not None
 
     def start(self) -> None:
-        """Begin to connect; commands wait for it."""
-        if self._loop is None:
+        """Begin to connect; commands wait for it. What was stopped does not start again."""
+        if self._loop is None and not self._stopping:
             self._loop = Deferred.fromCoroutine(self._run())
 
     async def stop(self) -> None:
@@ -165,10 +168,17 @@ class RedisConnection:
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(protocol)
+            self._tell_ready()
         await protocol.lost
         self._protocol = None
         if not self._stopping:
             self._note("the connection was lost", 1)
+
+    def _tell_ready(self) -> None:
+        try:
+            self._on_ready()
+        except Exception:  # noqa: BLE001 - a listener's mistake must not end the connection
+            self.log.failure("Redis ({where}): a listener failed", where=self.where)
 
     async def _pause(self, failures: int) -> None:
         if self._stopping:
