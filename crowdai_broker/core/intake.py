@@ -27,7 +27,7 @@ from .requests import ExecuteFunction
 ACCEPT_TRIES = 3
 ACCEPT_PAUSE = 1.0  # s between tries to store an execution
 NOT_KNOWN = (
-    "The broker's storage does not answer, so it is not known whether your submission was accepted. If it was, "
+    "The broker's storage does not answer. It is not known whether your submission was accepted. If it was, "
     "it will be graded. Please look for it on the challenge site in a few minutes, before you submit again."
 )
 ID_BYTES = 15  # 120 bits: an execution id is no secret, but nobody should find one by trying
