@@ -170,7 +170,7 @@ class EioSession:
         """
         self._check_polling()
         if self._polling:
-            self.fail(Violation("two GETs at once"))
+            self.fail(Overlap("two GETs at once"))
             raise HttpRefusal(400, None, "overlap")
         self._polling = True
         if self.state is State.DRAINING:

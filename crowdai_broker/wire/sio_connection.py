@@ -237,16 +237,18 @@ class SioConnection:
             if self.version == 5:
                 raise Violation("a CONNECT_ERROR from a client")
             return []
-        if packet.data is msgspec.UNSET:
-            return []
-        if packet.type in _EVENTS:
+        if packet.type not in _EVENTS:
+            return self._acked(packet)
+        if packet.data is not msgspec.UNSET:
             return [EventReceived(packet.namespace, packet.data[0], packet.data[1:], packet.id)]
-        return self._acked(packet)
+        return []
 
     def _acked(self, packet: SioPacket) -> list[SioEvent]:
         if packet.id is None or self._acks.pop((packet.namespace, packet.id), None) is None:
             return []
-        return [AckReceived(packet.namespace, packet.id, packet.data)]
+        # socketIO-client-2 acknowledges without arguments by the id alone.
+        args = [] if packet.data is msgspec.UNSET else packet.data
+        return [AckReceived(packet.namespace, packet.id, args)]
 
     def _connect(self, packet: SioPacket) -> list[SioEvent]:
         namespace, auth = self._wanted(packet)
