@@ -50,7 +50,8 @@ class MeteredSite(BoundedSite):
 
     def __init__(self, resource: IResource, reactor: IReactorTime, registry: CollectorRegistry) -> None:
         super().__init__(resource, reactor)
-        self._routes = set(resource.listNames()) if isinstance(resource, Resource) else set()
+        known: list[bytes] = resource.listNames() if isinstance(resource, Resource) else []
+        self._routes = {name.decode() for name in known}
         self._requests = Counter(
             "crowdai_broker_http_requests",
             "HTTP requests that were answered",
