@@ -14,7 +14,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-TAIL = 40  # lines of a process's output that are kept for the case that it fails
+TAIL = 100  # lines of a process's output that are kept for the case that it fails
 STOP_PATIENCE = 10.0  # s from SIGTERM to SIGKILL
 
 
@@ -38,10 +38,10 @@ class Child(ProcessProtocol):
         self._process: Any = None
 
     def start(
-        self, module: str, arguments: Sequence[str], env: Mapping[str, str] | None = None, show: bool = False
+        self, arguments: Sequence[str], env: Mapping[str, str] | None = None, show: bool = False
     ) -> None:
-        """Run ``python -m module``; with ``show`` it writes where the demo does, else its end is kept."""
-        command = [sys.executable, "-m", module, *arguments]
+        """Run this Python; with ``show`` it writes where the demo does, else the end of that is kept."""
+        command = [sys.executable, *arguments]
         fds: dict[int, Any] = {0: 0, 1: 1, 2: 2} if show else {0: "w", 1: "r", 2: "r"}
         given = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._process = self._reactor.spawnProcess(self, command[0], command, env=given, childFDs=fds)
@@ -82,13 +82,14 @@ class Child(ProcessProtocol):
         """End it: politely, and after a while for good."""
         if self._process is None or self.status is not None:
             return
-        self._signal(signal.SIGTERM)
-        killing = self._reactor.callLater(STOP_PATIENCE, self._signal, signal.SIGKILL)
+        self.signal(signal.SIGTERM)
+        killing = self._reactor.callLater(STOP_PATIENCE, self.signal, signal.SIGKILL)
         await self.ended()
         if killing.active():
             killing.cancel()
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
+        """Send a signal to it, if it is still there."""
         try:
             self._process.signalProcess(number)
         except ProcessExitedAlready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -97,6 +98,7 @@ def run_until_stopped(reactor: Any, main: Callable[[], Coroutine[Any, Any, int]]
 
     async def watched() -> None:
         try:
+            await when_running  # from there on a signal is the reactor's, and stops it
             status = await main()
         except CancelledError:
             status = INTERRUPTED
@@ -104,6 +106,7 @@ def run_until_stopped(reactor: Any, main: Callable[[], Coroutine[Any, Any, int]]
             cleaned_up.callback(None)
         raise SystemExit(status)
 
+    when_running: Deferred[None] = Deferred()
     cleaned_up: Deferred[None] = Deferred()
     running = Deferred.fromCoroutine(watched())
 
@@ -112,6 +115,7 @@ def run_until_stopped(reactor: Any, main: Callable[[], Coroutine[Any, Any, int]]
         return cleaned_up
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
+    reactor.callWhenRunning(when_running.callback, None)
     return running
 
 
@@ -129,4 +133,7 @@ def demo(once: bool, port: int | None) -> None:
     uploads sample predictions, shows their grading, and prints the leaderboard. Then serves on, until Ctrl-C.
     """
     console = Console()
-    react(lambda reactor: run_until_stopped(reactor, lambda: Demo(reactor, console, once).run(port)))
+    try:
+        react(lambda reactor: run_until_stopped(reactor, lambda: Demo(reactor, console, once).run(port)))
+    except KeyboardInterrupt:  # before the reactor ran: nothing was started
+        sys.exit(INTERRUPTED)

@@ -59,7 +59,7 @@ class Watcher:
             self._bars.update(self._task, completed=event["data"]["percent_complete"])
         elif kind == "COMPLETE":
             self._bars.update(self._task, completed=100)
-        elif event["message"]:
+        elif kind == "INFO":
             self._bars.console.print(f"  {kind.lower()}: {event['message']}", markup=False)
 
 

@@ -27,7 +27,7 @@ BASELINE = "everything is an Adelie"
 START_PATIENCE = 30.0  # s until the broker must be ready
 POLL = 0.05  # s between two looks
 GRADE_PATIENCE = 15.0  # s until a grade must be on the leaderboard
-BROKER_MODULE = "twisted"
+TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
 
 _CONFIG = """\
 [broker]
@@ -137,15 +137,14 @@ class DemoWorld:
         common = ["--redis", redis_url, "--seconds", str(self._seconds), "--webapp-url", self.webapp.url]
         for grader, queue, task in zip(self.graders, (POOL, EARLY), ("species", "mass"), strict=True):
             options = [*common, "--queue", queue, "--task", task, "--slots", "2"]
-            grader.start("crowdai_broker.demo.grader", options)
+            grader.start(["-m", "crowdai_broker.demo.grader", *options])
 
     def start_broker(self, redis_url: str) -> None:
         """Start the broker, as its operator would."""
         config = self.write_config(redis_url)
         pidfile = self.data_dir / "broker.pid"
-        self.broker.start(
-            BROKER_MODULE, ["-n", f"--pidfile={pidfile}", "crowdai-broker", "--config", str(config)]
-        )
+        options = ["-n", f"--pidfile={pidfile}", "crowdai-broker", "--config", str(config)]
+        self.broker.start([*TWISTD, *options])
 
     def write_config(self, redis_url: str) -> Path:
         """Write ``broker.toml`` for its owner alone to read, and return where."""
@@ -196,9 +195,8 @@ class DemoWorld:
         """Let the participant make one submission; return the status of its process."""
         child = Child(self._reactor, "the participant")
         arguments = ["--url", self.url, "--webapp-url", self.webapp.url, "--challenge", PENGUINS]
-        child.start(
-            "crowdai_broker.demo.participant", arguments, {"CROWDAI_API_KEY": self.api_key}, show=True
-        )
+        options = ["-m", "crowdai_broker.demo.participant", *arguments]
+        child.start(options, {"CROWDAI_API_KEY": self.api_key}, show=True)
         try:
             return await child.ended()
         finally:

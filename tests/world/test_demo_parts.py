@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import stat
 import tempfile
 from pathlib import Path
@@ -67,7 +68,7 @@ class GraderTests(DemoCase):
         self.addCleanup(self.redis.close)
         self.grader = Child(reactor, "the grader")
         arguments = ["--redis", url, "--queue", "Q", "--task", task, "--seconds", "0", *options]
-        self.grader.start("crowdai_broker.demo.grader", arguments)
+        self.grader.start(["-m", "crowdai_broker.demo.grader", *arguments])
         self.finally_do(self.grader.stop)
 
     def order(self, function: str, data: object, number: int = 1) -> None:
@@ -207,12 +208,53 @@ class WorldTests(DemoCase):
             self.assertIn(part, out.getvalue())
 
 
+class CommandTests(DemoCase):
+    """``crowdai-broker demo`` as it is called, with the broker."""
+
+    def start(self, *options: str) -> Child:
+        """Run the command with temporary files in a place of its own."""
+        self.home = self.directory()
+        child = Child(reactor, "the demo")
+        command = ["-c", "from crowdai_broker.cli import main; main()", "demo", *options]
+        child.start(command, {"TMPDIR": str(self.home), "COLUMNS": "100"})
+        self.finally_do(child.stop)
+        return child
+
+    async def test_once(self) -> None:
+        """One submission goes all the way to the leaderboard; then it ends with 0 and nothing is left."""
+        child = self.start("--once")
+        self.assertEqual(await child.ended(), 0, child.output())
+        for part in ("graded: score 0.81, submission 2", "Leaderboard of PenguinChallenge", "Ada"):
+            self.assertIn(part, child.output())
+        self.assertEqual(list(self.home.iterdir()), [])
+
+    async def test_serving_until_interrupted(self) -> None:
+        """Without ``--once`` it serves on, says what to try, and ends with 0 on Ctrl-C, with nothing left."""
+        child = self.start()
+        while "socket.close()" not in child.output():
+            child.check()
+            await deferLater(reactor, 0.05)
+        child.signal(signal.SIGINT)
+        self.assertEqual(await child.ended(), 0, child.output())
+        self.assertEqual(list(self.home.iterdir()), [])
+
+    async def test_interrupted_at_the_start(self) -> None:
+        """Ctrl-C before everything runs ends it with the status of an interrupted process."""
+        child = self.start()
+        while "Starting" not in child.output():
+            child.check()
+            await deferLater(reactor, 0.01)
+        child.signal(signal.SIGINT)
+        self.assertEqual(await child.ended(), command.INTERRUPTED, child.output())
+        self.assertEqual(list(self.home.iterdir()), [])
+
+
 class FailingTests(DemoCase):
     """What goes wrong is said, and nothing stays behind."""
 
     async def run_demo(self, module: str) -> tuple[int, str]:
         """Run the demo with another program in the broker's place; return its status and its words."""
-        self.patch(world, "BROKER_MODULE", module)
+        self.patch(world, "TWISTD", ("-m", module))
         home = self.directory()
         self.patch(tempfile, "tempdir", str(home))
         out = io.StringIO()
@@ -247,6 +289,9 @@ class FailingTests(DemoCase):
             def addSystemEventTrigger(self, _phase: str, _event: str, trigger: Any) -> None:
                 triggers.append(trigger)
 
+            def callWhenRunning(self, action: Any, *args: Any) -> None:
+                action(*args)
+
         async def main() -> int:
             try:
                 await Deferred()
@@ -275,7 +320,7 @@ class FailingTests(DemoCase):
             "print('deaf', flush=True)\ntime.sleep(600)\n"
         )
         child = Child(reactor, "the deaf one")
-        child.start("deaf", [], {"PYTHONPATH": str(place)})
+        child.start(["-m", "deaf"], {"PYTHONPATH": str(place)})
         while "deaf" not in child.output():
             await deferLater(reactor, 0.01)
         await child.stop()
@@ -286,7 +331,7 @@ class FailingTests(DemoCase):
         child = Child(reactor, "a sleeper")
         place = self.directory()
         (place / "sleeper.py").write_text("import time\ntime.sleep(600)\n")
-        child.start("sleeper", [], {"PYTHONPATH": str(place)})
+        child.start(["-m", "sleeper"], {"PYTHONPATH": str(place)})
         waiting = Deferred.fromCoroutine(child.ended())
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
