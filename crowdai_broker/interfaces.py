@@ -143,6 +143,15 @@ class IStore(Interface):
     async def held_effects(limit: int) -> list[Effect]:
         """Return effects that wait for an operator, longest first."""
 
+    async def open_executions(limit: int) -> list[str]:
+        """Return executions of which something is open (jobs or effects), those accepted first at the front."""
+
+    async def effects_of(job_id: str) -> list[Effect]:
+        """Return the effects of a job that are not settled."""
+
+    async def nodes() -> dict[str, int]:
+        """Return until when (ms) each node counts as alive; dead ones too until they are adopted."""
+
     async def counts() -> dict[str, int]:
         """Return ``effects`` (stored), ``effects_held``, ``jobs_due`` and ``in_flight`` for the metrics."""
 

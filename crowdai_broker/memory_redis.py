@@ -309,6 +309,19 @@ class MemoryRedis:
             self.effects[draft.kind, job.job_id] = self._effect(job.job_id, draft, stored, now)
         return added
 
+    # -- for operators
+
+    def open_executions(self, limit: int) -> list[str]:
+        """Return executions of which something is open."""
+        found = [stored.execution for stored in self.executions.values() if stored.execution.open]
+        found.sort(key=lambda execution: (execution.accepted_at, execution.execution_id))
+        return [execution.execution_id for execution in found[: max(0, limit)]]
+
+    def effects_of(self, job_id: str) -> list[Effect]:
+        """Return a job's effects."""
+        keys = [(kind, job_id) for kind in EffectKind]
+        return [self.effects[key].effect for key in keys if key in self.effects]
+
     # -- the sweep and the outbox
 
     def due_jobs(self, now: int, limit: int) -> list[Job]:

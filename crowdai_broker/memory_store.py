@@ -188,6 +188,18 @@ class MemoryStore:
         """Return effects that wait for an operator."""
         return self._step("held_effects", lambda: self.state.held_effects(limit))
 
+    async def open_executions(self, limit: int) -> list[str]:
+        """Return executions of which something is open."""
+        return self._step("open_executions", lambda: self.state.open_executions(limit))
+
+    async def effects_of(self, job_id: str) -> list[Effect]:
+        """Return a job's effects."""
+        return self._step("effects_of", lambda: self.state.effects_of(job_id))
+
+    async def nodes(self) -> dict[str, int]:
+        """Return the nodes and until when they live."""
+        return self._step("nodes", lambda: dict(self.state.nodes))
+
     async def counts(self) -> dict[str, int]:
         """Count for the metrics."""
         return self._step("counts", self.state.counts)

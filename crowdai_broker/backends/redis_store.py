@@ -18,6 +18,7 @@ key                            type    meaning                                  
 ``backlog``                    hash    challenge → jobs that wait                   while there are any
 ``ring:<challenge>:<lane>``    list    participants with waiting jobs, by turn      while there are any
 ``lane:<c.>:<lane>:<part.>``   list    a participant's waiting jobs                 while there are any
+``open``                       zset    executions by when they were accepted        while anything is open
 ``due``                        zset    jobs by the time the sweep looks at them     until moved or terminal
 ``effect:<kind>:<job>``        hash    an effect                                    until settled
 ``outbox``, ``held``           zset    effects by their time; those held, by age    until settled
@@ -236,6 +237,33 @@ class RedisStore:
     async def held_effects(self, limit: int) -> list[Effect]:
         """Return effects that wait for an operator."""
         return [records.read_effect(row) for row in await self._scripts.call("held", limit=limit)]
+
+    # -- for operators
+
+    async def open_executions(self, limit: int) -> list[str]:
+        """Return executions of which something is open."""
+        found = await self._client.execute("ZRANGE", self._key("open"), 0, limit - 1) if limit > 0 else []
+        return [execution_id.decode() for execution_id in found]
+
+    async def effects_of(self, job_id: str) -> list[Effect]:
+        """Return a job's effects."""
+        found = []
+        for kind in EffectKind:
+            key = self._key("effect", f"{kind}:{job_id}")
+            body, state, *rest = await self._client.execute(
+                "HMGET", key, "body", "state", "tries", "since", "note"
+            )
+            if body is not None:
+                tries, since, note = int(rest[0]), int(rest[1]), rest[2].decode()
+                found.append(
+                    Effect(kind, job_id, body.decode(), EffectState(state.decode()), tries, since, note)
+                )
+        return found
+
+    async def nodes(self) -> dict[str, int]:
+        """Return the nodes and until when they live."""
+        found = await self._client.execute("ZRANGE", self._key("nodes"), 0, -1, "WITHSCORES")
+        return {name.decode(): int(float(till)) for name, till in zip(found[::2], found[1::2], strict=True)}
 
     async def counts(self) -> dict[str, int]:
         """Count for the metrics."""

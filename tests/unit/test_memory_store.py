@@ -10,7 +10,7 @@ from crowdai_broker.core.model import Session
 from crowdai_broker.errors import StoreUnavailable
 from crowdai_broker.interfaces import IStore
 from crowdai_broker.testing import MemoryRedis, MemoryStore
-from tests.contracts import store_case, store_dispatch, store_lifecycle, store_nodes
+from tests.contracts import store_case, store_dispatch, store_lifecycle, store_nodes, store_operators
 from tests.contracts.making import COMPLETE, a_move, acceptance
 
 
@@ -60,6 +60,9 @@ class MemoryOutboxTests(InMemory, store_dispatch.OutboxContract): ...
 
 
 class MemoryNodesTests(InMemory, store_nodes.NodesContract): ...
+
+
+class MemoryOperatorsTests(InMemory, store_operators.OperatorsContract): ...
 
 
 class MemoryWatchTests(InMemory, store_nodes.WatchContract): ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contracts import store_dispatch, store_lifecycle, store_nodes
+from tests.contracts import store_dispatch, store_lifecycle, store_nodes, store_operators
 
 from .redis_case import RedisCase
 
@@ -29,6 +29,9 @@ class RedisOutboxTests(RedisCase, store_dispatch.OutboxContract): ...
 
 
 class RedisNodesTests(RedisCase, store_nodes.NodesContract): ...
+
+
+class RedisOperatorsTests(RedisCase, store_operators.OperatorsContract): ...
 
 
 class RedisWatchTests(RedisCase, store_nodes.WatchContract): ...

@@ -37,6 +37,7 @@ end
 if open + unfinished == 0 then
   close(asked.id)
 else
+  call('ZADD', P .. 'open', asked.since, asked.id)
   recount(asked.id, challenge, open + unfinished, unfinished)
 end
 return reply({asked.id, true})

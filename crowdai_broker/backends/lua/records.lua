@@ -37,6 +37,7 @@ end
 -- Nothing of the execution is open: the keys of participants go now, the rest in asked.keep ms.
 local function close(execution)
   call('HSET', execution_key(execution), 'api_key', '')
+  call('ZREM', P .. 'open', execution)
   each_key(execution, function(key, is_job)
     if is_job then
       call('HSET', key, 'order', '')
@@ -46,6 +47,7 @@ local function close(execution)
 end
 
 local function reopen(execution)
+  call('ZADD', P .. 'open', call('HGET', execution_key(execution), 'accepted_at'), execution)
   each_key(execution, function(key)
     call('PERSIST', key)
   end)
