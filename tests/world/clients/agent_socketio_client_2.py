@@ -76,7 +76,7 @@ def emit(io: Any, nsp: str, event: str, args: list[Any], ack: int | None) -> Non
     io.emit(event, *values, path="" if nsp == "/" else nsp)
 
 
-def obey(io: Any) -> None:
+def obey(io: Any, closing: threading.Event) -> None:
     """Carry out the commands; the end of input ends the process, whatever the main thread waits for."""
     for line in commands():
         match line["do"]:
@@ -85,17 +85,19 @@ def obey(io: Any) -> None:
             case "leave":
                 io.disconnect(line["nsp"])
             case "close":
-                io.disconnect()
+                closing.set()
     os._exit(0)
 
 
 def main() -> None:
     """Connect as the first line says, then do what the others say."""
-    first = next(commands())
+    first, closing = next(commands()), threading.Event()
     io = connect(first["url"], first["transports"], first["namespaces"])
-    threading.Thread(target=obey, args=[io], daemon=True).start()
-    io.wait()
-    threading.Event().wait()  # closed: only the end of input is still to come
+    threading.Thread(target=obey, args=[io, closing], daemon=True).start()
+    while not closing.is_set():
+        io.wait(seconds=0.1)
+    io.disconnect()
+    threading.Event().wait()  # only the end of input is still to come
 
 
 if __name__ == "__main__":

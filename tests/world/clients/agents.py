@@ -64,9 +64,11 @@ class Agent(Child):
 
     def __init__(self, library: Library) -> None:
         super().__init__(library.command, dict(library.env))
+        self.name = library.name
 
     def open(self, port: int, transports: str, namespaces: Sequence[str] = ("/",)) -> None:
         """Connect to the server on ``port`` and join ``namespaces``."""
+        self.name += f" by {transports}"
         url = f"http://127.0.0.1:{port}"
         self.send({"do": "open", "url": url, "transports": transports, "namespaces": list(namespaces)})
 

