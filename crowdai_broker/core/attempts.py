@@ -38,8 +38,11 @@ class Attempts:
         return len(self._by_number)
 
     def add(self, job: Job) -> Attempt:
-        """Keep the job's attempt."""
-        return self._by_number.setdefault(job.attempt, Attempt(job))
+        """Keep the job's attempt; progress that another node held back is known of from now on."""
+        attempt = self._by_number.setdefault(job.attempt, Attempt(job))
+        if job.held:
+            self.hold(attempt)
+        return attempt
 
     def get(self, number: str) -> Attempt | None:
         """Return the attempt with this number if it is kept."""
@@ -68,9 +71,16 @@ class Attempts:
         self._holding[attempt.job.attempt] = attempt
 
     def release_due(self, now: float) -> list[Attempt]:
-        """Return the attempts whose held progress may go now; they hold nothing from here on."""
+        """Return the attempts whose held progress may go now.
+
+        Until that is known to be done (:meth:`released`), newer progress is held back too, lest the older
+        one be logged after it.
+        """
         due = [attempt for attempt in self._holding.values() if attempt.next_progress <= now]
         for attempt in due:
-            attempt.holding = False
             del self._holding[attempt.job.attempt]
         return due
+
+    def released(self, attempt: Attempt) -> None:
+        """Note that held progress was logged."""
+        attempt.holding = attempt.job.attempt in self._holding

@@ -182,6 +182,9 @@ class Relay:
             for attempt in attempts:
                 if self.attempts.get(attempt.job.attempt) is attempt:
                     self.attempts.hold(attempt)
+        else:
+            for attempt in attempts:
+                self.attempts.released(attempt)
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)

@@ -130,8 +130,8 @@ class Running:
         self,
         world: World,
         name: str,
-        store: MemoryStore,
-        webapp: StubWebapp,
+        store: Any,
+        webapp: Any,
         config: Config,
         graders: Mapping[str, IGrader],
     ) -> None:
