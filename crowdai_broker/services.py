@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -105,6 +105,7 @@ class Background:
         self._limit = limit
         self._running: dict[Deferred[None], tuple[str, bool]] = {}
         self._stopped = False
+        self._idle: Deferred[None] | None = None
 
     def __call__(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
         """Run work that ends by itself; the stop waits for it."""
@@ -119,14 +120,20 @@ class Background:
         return [name for name, _ in self._running.values()]
 
     async def stop(self, grace: float) -> None:
-        """Take no more work, wait ``grace`` seconds for what ends by itself, and cancel the rest."""
+        """Take no more work, wait ``grace`` seconds for what ends by itself, and cancel the rest.
+
+        Cancelling this ends the wait, not the order: what still runs is then cancelled too.
+        """
         self._stopped = True
         self._cancel([work for work, (_, endless) in self._running.items() if endless])
-        await self._wait(grace)
+        try:
+            await self._until_idle(grace)
+        except CancelledError:
+            self.log.info("not waiting any longer for what is in hand")
         if self._running:
             self.log.warn("cancelled with the stop: {names}", names=", ".join(sorted(set(self.names()))))
             self._cancel(list(self._running))
-            await self._wait(CANCEL_PATIENCE)
+            await self._until_idle(CANCEL_PATIENCE)
 
     def _run(self, name: str, work: Coroutine[Any, Any, Any], *, endless: bool) -> None:
         if self._stopped or len(self._running) >= self._limit:
@@ -148,21 +155,28 @@ class Background:
         except Exception:  # noqa: BLE001 - nobody else would hear of it
             self.log.failure("background work failed: {name}", name=name)
 
-    def _ended(self, result: object, running: Deferred[None]) -> object:
+    def _ended(self, _: object, running: Deferred[None]) -> None:
         del self._running[running]
-        return result
+        if not self._running and self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
 
     def _cancel(self, works: list[Deferred[None]]) -> None:
         for work in works:
             work.cancel()
 
-    async def _wait(self, seconds: float) -> None:
+    async def _until_idle(self, seconds: float) -> None:
         """Wait until nothing runs any more, but no longer than ``seconds``; cancels nothing."""
-        waiting = DeferredList([_watch(work) for work in self._running])
+        if not self._running:
+            return
+        idle: Deferred[None] = Deferred()
+        self._idle = idle
         try:
-            await waiting.addTimeout(seconds, self._clock)
+            await idle.addTimeout(seconds, self._clock)
         except TookTooLong:
             self.log.debug("still running: {names}", names=", ".join(sorted(set(self.names()))))
+        finally:
+            self._idle = None
 
 
 def _begin(step: Step) -> Deferred[Any]:
@@ -172,16 +186,3 @@ def _begin(step: Step) -> Deferred[Any]:
         return await step()
 
     return ensureDeferred(run())
-
-
-def _watch(work: Deferred[None]) -> Deferred[None]:
-    """Return a Deferred that fires when ``work`` ends, and whose cancellation does not reach it."""
-    watcher: Deferred[None] = Deferred(lambda _: None)
-
-    def ended(result: None) -> None:
-        if not watcher.called:
-            watcher.callback(None)
-        return result
-
-    work.addBoth(ended)
-    return watcher
