@@ -50,7 +50,7 @@ class BrokerService(Service):
         self._observer = observer
         self._reactor = reactor
         self._lifecycle = lifecycle
-        self._take_signals = take_signals
+        self.take_signals = take_signals
         self._end_with = end_with or end_process_with
         self._starting: Deferred[None] | None = None
         self._told_to_stop = False
@@ -77,9 +77,9 @@ class BrokerService(Service):
     def _begin(self) -> None:
         if not self.running:
             return
-        if self._take_signals:
+        if self.take_signals:
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._signalled)
+                signal.signal(number, self.signalled)
         self._starting = Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -101,7 +101,8 @@ class BrokerService(Service):
         if self.running:
             self._reactor.stop()
 
-    def _signalled(self, number: int, frame: object) -> None:
+    def signalled(self, number: int, frame: object) -> None:
+        """Handle a signal, in the middle of anything: the reactor takes it from here."""
         self._reactor.callFromThread(self._stop_or_hurry, signal.Signals(number).name)
 
     def _stop_or_hurry(self, name: str) -> None:
