@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from .backends.redis_graders import RedisGraders
 from .backends.redis_store import RedisStore
 from .backends.response_lists import ResponseLists
 from .backends.webapp import Webapp
-from .config import Config, parse_redis_url
+from .config import Config, RedisAddress, parse_redis_url
 from .core.model import Inbox
 from .core.node import Node, new_node_id
 from .errors import StartupError, StoreUnavailable, WebappDenied, WebappError
@@ -44,11 +44,7 @@ class Assembly:
         self._registry = new_registry()
         self._metrics = BrokerMetrics(self._registry)
         self._background = Background(reactor)
-        address = parse_redis_url(config.redis.url.reveal())
-        self._embedded: EmbeddedRedis | None = None
-        if address.kind == "embedded":
-            self._embedded = EmbeddedRedis(reactor, config.broker.data_dir)
-            address = parse_redis_url(self._embedded.url)
+        self._embedded, address = find_redis(config, reactor)
         self._redis = RedisClient(reactor, address)
         node_id = new_node_id()
         self._store = RedisStore(self._redis, config.redis.prefix, node_id)
@@ -169,3 +165,28 @@ class Assembly:
 
 async def _nothing() -> None:
     """Have nothing to start: what this part stops works as soon as it is used."""
+
+
+def find_redis(config: Config, reactor: Any) -> tuple[EmbeddedRedis | None, RedisAddress]:
+    """Return where Redis is, and its server if that is ours to run (it is not started)."""
+    address = parse_redis_url(config.redis.url.reveal())
+    if address.kind != "embedded":
+        return None, address
+    embedded = EmbeddedRedis(reactor, config.broker.data_dir)
+    return embedded, parse_redis_url(embedded.url)
+
+
+async def open_store(reactor: Any, config: Config) -> tuple[RedisStore, Callable[[], Awaitable[None]]]:
+    """Return what the brokers of this configuration have stored, for a command beside them, and its end.
+
+    :raises StoreUnavailable: Redis does not answer; an embedded one runs only as long as a broker does.
+    """
+    _, address = find_redis(config, reactor)
+    client = RedisClient(reactor, address)
+    client.start()
+    try:
+        await client.execute("PING")
+    except BaseException:
+        await client.close()
+        raise
+    return RedisStore(client, config.redis.prefix, "operator"), client.close

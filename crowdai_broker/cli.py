@@ -9,6 +9,9 @@ import click
 _COMMANDS = {
     "check-config": "crowdai_broker.commands.check_config:check_config",
     "demo": "crowdai_broker.demo.command:demo",
+    "grades": "crowdai_broker.commands.grades:grades",
+    "jobs": "crowdai_broker.commands.jobs:jobs",
+    "status": "crowdai_broker.commands.status:status",
 }
 """Where each command is; it is imported when it is asked for, so that each starts fast."""
 
@@ -30,7 +33,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="crowdai-broker")
+@click.version_option(package_name="crowdai-broker", prog_name="crowdai-broker")
 def main() -> None:
     """Broker between challenge participants, graders and the webapp.
 

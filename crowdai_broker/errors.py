@@ -37,6 +37,10 @@ class StoreUnavailable(BrokerError):
     """Redis cannot be reached or did not answer; what was asked may have happened or not."""
 
 
+class OperatorError(BrokerError):
+    """What an operator asked for cannot be done; its text says why."""
+
+
 class WebappError(BrokerError):
     """A call to the webapp had no good end; no text of this branch holds a key."""
 

@@ -45,7 +45,8 @@ from .scores import NoScore, failure_fields, grade_fields
 from .webapp_model import JsonObject, Registered, RegisterFields
 
 PLATFORM_ERROR = "Platform error: "
-CANCELLED = "Cancelled at your request; no grade is posted for it."
+CANCELLED = "Cancelled {by}; no grade is posted for it."
+RETRIED = "Your job was taken from its grader by an operator and goes to another."
 REGISTERING = frozenset({JobState.REGISTERING})
 
 _encode = msgspec.json.Encoder().encode
@@ -180,9 +181,14 @@ def registered_too_late(job: Job, submission_id: int) -> Move:
     )
 
 
-def cancelled(job: Job) -> Move:
-    """End a job at its participant's request; what its grader says of it from now on is late."""
-    return _ended(job, OPEN, JobState.CANCELLED, JobEvent.ERROR, CANCELLED)
+def retried(job: Job) -> Move:
+    """Take a job from its grader because an operator said so."""
+    return msgspec.structs.replace(returned(job), events=(draft(job, JobEvent.INFO, RETRIED),))
+
+
+def cancelled(job: Job, by: str = "at your request") -> Move:
+    """End a job that nobody wants any more; what its grader says of it from now on is late."""
+    return _ended(job, OPEN, JobState.CANCELLED, JobEvent.ERROR, CANCELLED.format(by=by))
 
 
 def graded(job_id: str, notices: Iterable[EventDraft] = ()) -> Move:

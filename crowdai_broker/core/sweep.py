@@ -23,6 +23,7 @@ BEAT = 3.0  # s between signs of life
 BEAT_LASTS = 12.0  # s after which a silent node counts as dead
 DEADLINES = 1.0  # s between looks for jobs whose time is up
 MEND = 1.0  # s between looks for what a failure of the store left undone
+BACKLOG = 5.0  # s between looks at the backlog: an operator or a dead node may have put a job back
 SWEEP = 30.0  # s between looks at the whole
 AT_ONCE = 128  # overdue jobs moved in one step
 ATTEMPT_GRACE = 60_000  # ms after its deadline for which an attempt is kept in memory
@@ -63,6 +64,7 @@ class Sweep:
             self._every(BEAT, "beat", self._beat),
             self._every(DEADLINES, "deadlines", self._deadlines),
             self._every(MEND, "mend", self._mend),
+            self._every(BACKLOG, "backlog", self._dispatcher.poke_all),
             self._every(SWEEP, "sweep", self._sweep),
         ]
         self._running: set[str] = set()
@@ -110,7 +112,6 @@ class Sweep:
         await self._delivery.mend()
 
     async def _sweep(self) -> None:
-        await self._dispatcher.poke_all()
         self._delivery.tidy()
         self._attempts.prune(self._now() - ATTEMPT_GRACE)
 
