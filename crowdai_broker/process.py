@@ -47,7 +47,7 @@ class BrokerService(Service):
         end_with: Callable[[int], None] | None = None,
         observer: ILogObserver | None = None,
     ) -> None:
-        self._observer = observer
+        self.observer = observer
         self._reactor = reactor
         self._lifecycle = lifecycle
         self.take_signals = take_signals
@@ -58,8 +58,8 @@ class BrokerService(Service):
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Join an application; twistd asks the application, and nobody else, where to log."""
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
-        if self._observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._observer)  # type: ignore[no-untyped-call]
+        if self.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.observer)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         """Start the stages as soon as the reactor runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -42,7 +43,7 @@ class Listening:
     async def stop(self) -> None:
         """Take no more connections; those that are open stay."""
         while self.ports:
-            await self.ports.pop().stopListening()  # type: ignore[misc]
+            await maybeDeferred(self.ports.pop().stopListening)
 
     async def _listen(self, text: str) -> IListeningPort:
         try:
