@@ -221,18 +221,20 @@ class _BoundedBody(Protocol):
         self.transport.stopProducing()  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
+        too_long = self._left < 0
         self._left -= len(data)
         if self._left >= 0:
             self._parts.append(data)
-        elif not self.whole.called:
+        elif not too_long:
             self._parts.clear()
-            self.whole.errback(AnswerTooLong())
             self._close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.whole.called:
+        if self.whole.called:  # it was cancelled
             return
-        if reason.check(ResponseDone, PotentialDataLoss):
+        if self._left < 0:
+            self.whole.errback(AnswerTooLong())
+        elif reason.check(ResponseDone, PotentialDataLoss):
             self.whole.callback(b"".join(self._parts))
         else:
             self.whole.errback(reason)

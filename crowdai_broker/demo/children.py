@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-TAIL = 100  # lines of a process's output that are kept for the case that it fails
+TAIL = 12_000  # bytes of a process's output that are kept for the case that it fails
 STOP_PATIENCE = 10.0  # s from SIGTERM to SIGKILL
 
 
@@ -33,7 +32,7 @@ class Child(ProcessProtocol):
         self.name = name
         self.status: int | None = None
         self._reactor = reactor
-        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._tail = b""
         self._waiting: list[Deferred[int]] = []
         self._process: Any = None
 
@@ -48,7 +47,7 @@ class Child(ProcessProtocol):
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Keep the end of what it says."""
-        self._tail.extend(data.decode("utf-8", "replace").splitlines())
+        self._tail = (self._tail + data)[-TAIL:]
 
     def processEnded(self, reason: Failure) -> None:
         """Tell who waits."""
@@ -60,7 +59,7 @@ class Child(ProcessProtocol):
 
     def output(self) -> str:
         """Return the end of what it said."""
-        return "\n".join(self._tail)
+        return self._tail.decode("utf-8", "replace").strip()
 
     def check(self) -> None:
         """Raise if it is gone.

@@ -23,7 +23,7 @@ from twisted.trial.unittest import TestCase
 
 from crowdai_broker.backends.embedded_redis import EmbeddedRedis
 from crowdai_broker.config import load_config
-from crowdai_broker.demo import challenge, command, hints, world
+from crowdai_broker.demo import challenge, children, command, hints, world
 from crowdai_broker.demo.children import Child, DemoFailed
 from crowdai_broker.demo.webapp import DemoWebapp
 from crowdai_broker.demo.world import DemoWorld, free_port
@@ -157,7 +157,7 @@ class WorldTests(DemoCase):
         """The file that the demo writes is a right one, and only its owner may read it."""
         made = DemoWorld(reactor, self.directory(), 5999)
         made.webapp.set_url("http://127.0.0.1:5998")
-        path = made.write_config("unix:///tmp/x.sock")
+        path = made.write_config("unix:///run/redis.sock")
         self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
         config = load_config(str(path), {})
         self.assertEqual(config.broker.public_url, made.url)
@@ -172,6 +172,24 @@ class WorldTests(DemoCase):
         (line,) = await made.leaderboard(world.PENGUINS)
         self.assertEqual((line["participant"], line["score"]), (world.BASELINE, 0.4))
         self.assertEqual(await made.leaderboard(world.EARLY), [])
+
+    async def test_a_grade_that_does_not_come(self) -> None:
+        """The leaderboard is not watched without end."""
+        self.patch(world, "GRADE_PATIENCE", 0.2)
+        made = DemoWorld(reactor, self.directory(), 5999)
+        self.finally_do(made.stop)
+        await made.start_webapp()
+        with self.assertRaises(DemoFailed) as caught:
+            await made.graded(world.PENGUINS)
+        self.assertIn("not on the leaderboard after 0.2 s", str(caught.exception))
+
+    def test_the_end_of_the_output_is_kept(self) -> None:
+        """Of what a process says only the end is kept, however it comes in pieces."""
+        child = Child(reactor, "somebody")
+        for piece in (b"x" * children.TAIL, b"last ", b"words\n"):
+            child.childDataReceived(1, piece)
+        self.assertTrue(child.output().endswith("xlast words"))
+        self.assertEqual(len(child.output()), children.TAIL - 1)
 
     def test_hints_are_filled_in(self) -> None:
         """The lines to copy hold this demo's addresses, key and files, and nothing is left to fill in."""
@@ -311,8 +329,6 @@ class FailingTests(DemoCase):
 
     async def test_a_child_that_does_not_listen(self) -> None:
         """A process that ignores SIGTERM is killed after a while."""
-        from crowdai_broker.demo import children
-
         self.patch(children, "STOP_PATIENCE", 0.1)
         place = self.directory()
         (place / "deaf.py").write_text(

@@ -22,6 +22,8 @@ from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from crowdai_broker.backends import webapp as webapp_module
+from crowdai_broker.backends import webapp_http
 from crowdai_broker.backends.webapp import MAX_ANSWER, Webapp
 from crowdai_broker.backends.webapp_http import tls_policy
 from crowdai_broker.core.webapp_model import GradeFields
@@ -152,6 +154,12 @@ class KeptConnectionTests(ConnectionCase):
         await client.participant(ADA)
         self.assertEqual((len(server.connections), len(server.requests)), (1, 2))
 
+    async def test_unused_connections_are_closed(self) -> None:
+        """A connection that is not used for a while is closed by us, before its server does."""
+        self.patch(webapp_http, "IDLE_CONNECTION", 0.05)
+        server, _ = await self._first_ok_then(lambda it: it.close())
+        await server.connections[0].gone
+
     async def test_a_post_is_sent_once(self) -> None:
         """A server that closes the kept connection upon a POST sees that one POST and no other."""
         server, client = await self._first_ok_then(lambda it: it.close())
@@ -189,6 +197,18 @@ class AnswerTests(ConnectionCase):
         """A body longer than its limit ends the connection, announced or not."""
         await self._asked(lambda it: it.write(http(200, b" " * (MAX_ANSWER + 1))))
         await self._asked(lambda it: it.write(b"HTTP/1.1 200 X\r\n\r\n" + b"x" * (MAX_ANSWER + 1)))
+
+    async def test_a_list_has_its_own_limit(self) -> None:
+        """The list of submissions may be longer than other answers, and is bounded too."""
+        self.patch(webapp_module, "MAX_LIST", MAX_ANSWER + 10)
+        for length, read in ((MAX_ANSWER + 10, True), (MAX_ANSWER + 11, False)):
+            listed = http(200, b"[" + b" " * (length - 2) + b"]")
+            _, port = await self.serve(lambda it, listed=listed: it.write(listed))  # type: ignore[misc]
+            call = self.connecting(f"http://127.0.0.1:{port}").submissions(1, "organizer")
+            if read:
+                self.assertEqual(await call, [])
+            else:
+                await self.unavailable(call)
 
     async def test_an_answer_at_the_limit_is_read(self) -> None:
         """The longest answer that is allowed is read."""

@@ -113,6 +113,12 @@ class AnswerTests(SynchronousTestCase):
                     READERS[call](Answer(400, body))
                 self.assertIn("without saying why", caught.exception.message)
 
+    def test_long_messages_are_cut(self) -> None:
+        """A message is passed on up to its limit."""
+        with self.assertRaises(WebappRefused) as caught:
+            answers.registered(answer(400, {"message": "x" * 100_000}))
+        self.assertEqual(len(caught.exception.message), answers.MAX_MESSAGE)
+
     def test_unreadable_success_is_in_doubt(self) -> None:
         """A 2xx without an id may have made the row: it is in doubt."""
         for body in (b"", PAGE, b"{", b"[]", b'{"submission_id": null}', b'{"submission_id": "x"}', b"\xff"):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from typing import Any, cast
 
 import msgspec
+import redis
 from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.demo import challenge
 from crowdai_broker.demo import grader as grader_module
 from crowdai_broker.demo.challenge import MASS, SPECIES
-from crowdai_broker.demo.grader import Connection, Grader, Job
+from crowdai_broker.demo.grader import GIVE_UP, Connection, Grader, Job, Lost
 
 KEY = "submissions/5762b942-3a01-4266-8264-358f071908c2"
 
@@ -42,6 +44,77 @@ class Files(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Be quiet."""
+
+
+class Away:
+    """A Redis that is away, for a while or for good."""
+
+    def __init__(self, failures: float) -> None:
+        self.tries = 0
+        self._failures = failures
+
+    def rpush(self, _key: str, _entry: bytes) -> int:
+        """Fail as often as told."""
+        self.tries += 1
+        if self.tries <= self._failures:
+            raise redis.ConnectionError
+        return 1
+
+    def brpop(self, _keys: list[str], timeout: int) -> None:
+        """Fail as often as told, then have nothing; there is no limit to how long it may be away."""
+        self.rpush("", b"")
+
+
+class PatienceTests(SynchronousTestCase):
+    """A Redis that is away is waited for, with growing waits, and not for ever."""
+
+    def setUp(self) -> None:
+        """Let time pass without waiting."""
+        self.now = 0.0
+        self.waits: list[float] = []
+        self.stopped = threading.Event()
+        self.patch(time, "monotonic", lambda: self.now)
+        self.patch(time, "sleep", self.sleep)
+        self.patch(grader_module, "log", lambda _: None)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait in no time."""
+        self.now += seconds
+        self.waits.append(seconds)
+
+    def connection(self, failures: float) -> tuple[Connection, Away]:
+        """Return a connection to a Redis that fails so often."""
+        away = Away(failures)
+        connection = Connection("unix:///nowhere", self.stopped)
+        self.patch(connection, "_redis", away)
+        return connection, away
+
+    def test_a_push_is_made_again(self) -> None:
+        """Waits double up to their limit until the push succeeds."""
+        connection, away = self.connection(7)
+        connection.push("k", b"")
+        self.assertEqual(away.tries, 8)
+        self.assertEqual(self.waits, [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+
+    def test_a_push_is_given_up(self) -> None:
+        """After its time a job is given up."""
+        connection, _ = self.connection(float("inf"))
+        self.assertRaises(Lost, connection.push, "k", b"")
+        self.assertTrue(GIVE_UP < self.now < GIVE_UP + 3, self.now)
+
+    def test_a_stop_does_not_wait(self) -> None:
+        """At a stop, Redis is not waited for: neither with an event nor for a job."""
+        self.stopped.set()
+        connection, _ = self.connection(float("inf"))
+        self.assertRaises(Lost, connection.push, "k", b"")
+        self.assertIsNone(connection.pop("k"))
+        self.assertEqual(self.waits, [])
+
+    def test_waiting_for_jobs_has_no_end(self) -> None:
+        """However long Redis is away, jobs are waited for again."""
+        connection, away = self.connection(1000)
+        self.assertIsNone(connection.pop("k"))
+        self.assertEqual(away.tries, 1001)
 
 
 class GraderTests(SynchronousTestCase):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+from treq.testing import StubTreq
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from crowdai_broker.demo.webapp import seed
+from crowdai_broker.demo import webapp_site
+from crowdai_broker.demo.webapp import DemoWebapp, seed
 from crowdai_broker.demo.webapp_faults import CALLS, Fault, Faults
 from crowdai_broker.demo.webapp_files import MAX_FILES, UploadedFiles
 from crowdai_broker.demo.webapp_records import DAY, NO_SLOTS, NOT_OPEN, Refusal, Submission
@@ -155,6 +160,20 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(faults.release(), 1)
         self.successResultOf(first)
         self.assertEqual(faults.release(), 0)
+
+
+class MemoryTests(SynchronousTestCase):
+    """What is remembered of requests."""
+
+    def test_only_the_newest(self) -> None:
+        """The requests remembered are bounded; their counts go on."""
+        self.patch(webapp_site, "MAX_SEEN", 2)
+        webapp = DemoWebapp(Clock())
+        http: Any = StubTreq(webapp.resource)
+        for path in ("/a", "/b", "/c"):
+            self.successResultOf(http.get(f"http://webapp.invalid{path}"))
+        self.assertEqual([each.path for each in webapp.resource.seen], ["/b", "/c"])
+        self.assertEqual(webapp.resource.counts["nowhere"], 3)
 
 
 class FileTests(SynchronousTestCase):
