@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -12,7 +13,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.errors import StartupError
-from crowdai_broker.web.listening import Listening
+from crowdai_broker.web.listening import Listening, describe
 
 
 class CrowdedReactor(MemoryReactor):
@@ -58,3 +59,12 @@ class ListeningTests(SynchronousTestCase):
         listening = self.listening("ssl:1:privateKey=/nowhere/key.pem")
         failed = self.failureResultOf(Deferred.fromCoroutine(listening.start()), StartupError)
         self.assertIn("No such file", str(failed.value))
+
+    def test_addresses_are_written_as_people_write_them(self) -> None:
+        """What the log names can be pasted into a browser; a port of the system's choice is found there."""
+        for address, text in (
+            (IPv4Address("TCP", "127.0.0.1", 5000), "127.0.0.1:5000"),
+            (IPv6Address("TCP", "::1", 5000), "[::1]:5000"),
+            (UNIXAddress("/run/broker.sock"), "/run/broker.sock"),
+        ):
+            self.assertIn(text, describe(address))
