@@ -39,7 +39,8 @@ class Subscription:
     :param channel: name of the event with which the peer gets job events.
     :param send: called with the channel and an event's JSON text.
     :param finish: called once, with the outcome of each job in order, when all jobs have ended and all
-        events until then were sent. Events may follow: the leaderboard is told after a job's end.
+        events until then were sent (events may follow: the leaderboard is told after a job's end); ``None``:
+        nobody waits for the end.
     :param after: number of the last event the peer has.
     """
 
@@ -48,7 +49,7 @@ class Subscription:
         execution_id: str,
         channel: str,
         send: Send,
-        finish: Callable[[list[Outcome]], None],
+        finish: Callable[[list[Outcome]], None] | None,
         after: int = 0,
     ) -> None:
         self.execution_id = execution_id
@@ -65,6 +66,11 @@ class Subscription:
     def over(self) -> bool:
         """Whether nothing will be sent any more."""
         return self.cancelled
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the peer still waits to be told the end."""
+        return self._finish is not None and not self.ended and not self.cancelled
 
     def mute(self) -> None:
         """Send no more events; the end is told all the same."""
@@ -84,7 +90,8 @@ class Subscription:
         """Tell the peer that all jobs have ended."""
         if not self.ended and not self.cancelled:
             self.ended = True
-            self._finish(outcomes)
+            if self._finish is not None:
+                self._finish(outcomes)
 
 
 class Delivery:

@@ -140,7 +140,7 @@ class Participants:
         request = read_resume(args)
         execution = await self._owned(request)
         subscription = await self._follow(
-            execution.execution_id, execution.response_channel, send, _ignore, after=request.after_event_no
+            execution.execution_id, execution.response_channel, send, None, after=request.after_event_no
         )
         return subscription, await self._receipt(execution.execution_id)
 
@@ -170,7 +170,7 @@ class Participants:
         execution_id: str,
         channel: str,
         send: Send,
-        finish: Finish,
+        finish: Finish | None,
         *,
         after: int = 0,
         watched: bool = False,
@@ -236,7 +236,3 @@ def _job_receipt(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "submission_id": job.submission_id or None,
     }
-
-
-def _ignore(outcomes: list[Outcome]) -> None:
-    """Let the end of a resumed execution pass: ``resume`` was acknowledged with its receipt."""

@@ -143,11 +143,17 @@ class ParticipantEvents:
         if not socket.connected:
             self._participants.leave(subscription)
             return
-        followed = [kept for kept in _followed(socket) if not kept.over]
-        for kept in followed:
+        for kept in _followed(socket):
             if kept.execution_id == subscription.execution_id and kept.channel == subscription.channel:
-                kept.mute()  # the newer one sends the same events on the same channel
-        socket.data[_FOLLOWED] = [*followed, subscription]
+                self._replace(kept)
+        socket.data[_FOLLOWED] = [*(kept for kept in _followed(socket) if not kept.over), subscription]
+
+    def _replace(self, earlier: Subscription) -> None:
+        """Let a newer subscription send the same events on the same channel; the earlier may owe an ack."""
+        if earlier.awaited:
+            earlier.mute()
+        else:
+            self._participants.leave(earlier)
 
     def _disconnected(self, socket: Socket, reason: str) -> None:
         for subscription in _followed(socket):
