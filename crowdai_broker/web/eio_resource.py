@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from twisted.web.iweb import IRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -159,7 +158,7 @@ class EngineIOResource(Resource):
 
     def set_cors(self, request: Request) -> None:
         """CORS headers on an answer that is given before the request is complete."""
-        origin = origins.origin_of(cast("IRequest", request))
+        origin = origins.origin_of(request)
         if self._server.origins.allows(request, origin):
             self._server.origins.set_headers(request, origin)
 

@@ -205,9 +205,9 @@ class SioSession:
             self.connection.send(self._sio.refuse(socket.namespace, message, data))
 
     def _event(self, event: EventReceived) -> None:
-        socket = self._sockets[event.namespace]
+        socket = self._sockets.get(event.namespace)
         handler = self._server.namespaces[event.namespace].handler_of(event.name)
-        if handler is None:
+        if socket is None or handler is None:  # the handler of an earlier event may have put it out
             return
         incoming = IncomingEvent(self, socket, event.name, event.args, event.id)
         self._run(
@@ -215,16 +215,20 @@ class SioSession:
         )
 
     def _acked(self, event: AckReceived) -> None:
-        on_ack, _ = self._acks.pop((event.namespace, event.id))
+        on_ack, _ = self._acks.pop((event.namespace, event.id), (None, None))
+        if on_ack is None:
+            return
         self._run(lambda: on_ack(event.args), _nothing, lambda failure: self._log_failure(failure, "ack"))
 
     def _ack_missed(self, event: AckMissed) -> None:
-        _, on_no_ack = self._acks.pop((event.namespace, event.id))
+        _, on_no_ack = self._acks.pop((event.namespace, event.id), (None, None))
         if on_no_ack is not None:
             self._run(on_no_ack, _nothing, lambda failure: self._log_failure(failure, "ack"))
 
     def _left(self, event: Left) -> None:
-        self._out(self._sockets[event.namespace], "client namespace disconnect")
+        socket = self._sockets.get(event.namespace)
+        if socket is not None:
+            self._out(socket, "client namespace disconnect")
 
     # -- inside
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import IResource
@@ -21,6 +22,8 @@ from twisted.web.server import Request, Site
 #: see a reset instead of the answer), but no more of it than this, and no longer than the time below.
 LINGER_BYTES: Final = 8_000_000
 LINGER_SECONDS: Final = 5.0
+#: Bytes per second that a large body must come in with, beside the time that every body has.
+MIN_BODY_RATE: Final = 16_000
 
 
 class BodyWatch(Protocol):
@@ -71,8 +74,10 @@ class BoundedRequest(Request):
             return
         site = self._site()
         self.method, self.uri = self._request_line()
+        self.path = self.uri.partition(b"?")[0]
         self.watch = site.watch(self.method, self.uri, self)
-        self._limit_call = site.reactor.callLater(site.body_timeout, self._cut)
+        largest = self.watch.max_bytes if length is None else length
+        self._limit_call = site.reactor.callLater(site.body_timeout + largest / MIN_BODY_RATE, self._cut)
         if length is not None and length > self.watch.max_bytes:
             self._refuse()
 
@@ -148,7 +153,21 @@ class BoundedRequest(Request):
 
 
 class BoundedChannel(http.HTTPChannel):
-    """Twisted's channel without its one way to answer a header with a traceback."""
+    """Twisted's channel, with a time for the head of a request and no way to answer one with a traceback."""
+
+    _head_begun = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Count the idle time from the first byte of a head on, not from each: heads do not come in drips."""
+        if not (self.line_mode and self._head_begun):
+            http.HTTPChannel.resetTimeout(self)
+        self._head_begun = bool(self.line_mode)
+        LineReceiver.dataReceived(self, data)
+
+    def allHeadersReceived(self) -> None:
+        """The head is complete."""
+        self._head_begun = False
+        http.HTTPChannel.allHeadersReceived(self)
 
     def headerReceived(self, line: bytes) -> bool:
         """A Content-Length of thousands of digits is a bad request, not our error."""
@@ -163,7 +182,8 @@ class BoundedSite(Site):
     """The site.
 
     :param max_body_bytes: for paths that nobody watches.
-    :param body_timeout: seconds for a whole body.
+    :param body_timeout: seconds for a whole body; large ones have more, by :data:`MIN_BODY_RATE`.
+    :param timeout: seconds for the head of a request, and between two requests.
     """
 
     requestFactory = BoundedRequest

@@ -20,7 +20,6 @@ class SocketIOSettings(msgspec.Struct, frozen=True, kw_only=True):
     :ivar close_timeout: for a WebSocket's closing handshake, then it is cut.
     :ivar ack_timeout: for the client's acknowledgement of an event.
     :ivar attachment_timeout: for all attachments of one packet.
-    :ivar body_timeout: for the whole body of a POST, once its head is there.
     :ivar max_message_bytes: of one packet and of one POST, until :meth:`Socket.allow` raises it.
     :ivar max_payload: announced as ``maxPayload``.
     :ivar max_buffered_bytes: waiting for a client that does not read; above it the client is closed.
@@ -39,7 +38,6 @@ class SocketIOSettings(msgspec.Struct, frozen=True, kw_only=True):
     close_timeout: float = 5.0
     ack_timeout: float = 60.0
     attachment_timeout: float = 45.0
-    body_timeout: float = 60.0
     max_message_bytes: int = 1_000_000
     max_payload: int = 1_000_000
     max_buffered_bytes: int = 4_000_000
