@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 
 from ..errors import StartupError
@@ -54,16 +55,16 @@ class Listening:
             raise StartupError(f"broker.listen: {text}: cannot listen: {reason}") from None
         except OSError as why:
             raise StartupError(f"broker.listen: {text}: cannot listen: {why.strerror}") from None
-        self.log.info("listening on {address}", address=_readable(port.getHost()))
+        self.log.info("listening on {address}", address=readable_address(port.getHost()))
         return port
 
 
-def _readable(address: Any) -> str:
+def readable_address(address: Any) -> str:
     """Return an address as people write it: ``127.0.0.1:5000``, or the path of a socket."""
     if isinstance(address, IPv4Address):
         return f"{address.host}:{address.port}"
     if isinstance(address, IPv6Address):
         return f"[{address.host}]:{address.port}"
     if isinstance(address, UNIXAddress) and address.name is not None:
-        return os.fsdecode(address.name)
+        return str(os.fsdecode(address.name))
     return str(address)

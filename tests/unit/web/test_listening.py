@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.errors import StartupError
-from crowdai_broker.web.listening import Listening, describe
+from crowdai_broker.web.listening import Listening, readable_address
 
 
 class CrowdedReactor(MemoryReactor):
@@ -67,4 +67,4 @@ class ListeningTests(SynchronousTestCase):
             (IPv6Address("TCP", "::1", 5000), "[::1]:5000"),
             (UNIXAddress("/run/broker.sock"), "/run/broker.sock"),
         ):
-            self.assertIn(text, describe(address))
+            self.assertEqual(text, readable_address(address))
