@@ -28,7 +28,6 @@ class Cancelling:
         self,
         clock: IReactorTime,
         store: IStore,
-        node: str,
         catalogue: Catalogue,
         graders: Mapping[str, IGrader],
         delivery: Delivery,
@@ -37,7 +36,6 @@ class Cancelling:
     ) -> None:
         self._clock = clock
         self._store = store
-        self._node = node
         self._catalogue = catalogue
         self._graders = graders
         self._delivery = delivery

@@ -70,7 +70,6 @@ class Node:
         self.relay = Relay(
             clock,
             store,
-            node_id,
             self.delivery,
             spawn,
             observer,
@@ -100,18 +99,14 @@ class Node:
             catalogue,
             Sessions(clock, store, webapp, config.broker.session_ttl),
             Intake(clock, store, catalogue, node_id, config.broker.public_url),
-            Cancelling(
-                clock, store, node_id, catalogue, graders, self.delivery, self.dispatcher, self.relay.attempts
-            ),
+            Cancelling(clock, store, catalogue, graders, self.delivery, self.dispatcher, self.relay.attempts),
             self.delivery,
             self.dispatcher,
             self.outbox,
             graders,
         )
-        self._presence = Presence(
-            clock, store, node_id, catalogue, graders, self.relay.attempts, self.delivery, spawn
-        )
-        self._places = Places(clock, store, node_id, self.delivery, spawn)
+        self._presence = Presence(clock, catalogue, graders, self.relay.attempts, self.delivery, spawn)
+        self._places = Places(clock, store, self.delivery, spawn)
         self._sweep = Sweep(
             clock,
             store,

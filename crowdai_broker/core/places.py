@@ -56,12 +56,9 @@ class Places:
 
     log = Logger()
 
-    def __init__(
-        self, clock: IReactorTime, store: IStore, node: str, delivery: Delivery, spawn: Spawn
-    ) -> None:
+    def __init__(self, clock: IReactorTime, store: IStore, delivery: Delivery, spawn: Spawn) -> None:
         self._clock = clock
         self._store = store
-        self._node = node
         self._delivery = delivery
         self._spawn = spawn
         self._seen: dict[str, _Seen] = {}
@@ -103,9 +100,7 @@ class Places:
                 continue
             seen.told[job_id] = seen.ahead[job_id]
             move = noted(job, WAITING, place_text(seen.ahead[job_id], seen.speed))
-            (moved,) = await self._store.move([move], self._node, int(self._clock.seconds() * 1000))
-            if moved.applied:
-                self._delivery.deliver(moved.execution_id, moved.events, moved.unfinished)
+            await self._delivery.move([move], int(self._clock.seconds() * 1000))
 
 
 def place_text(ahead: int, speed: float) -> str:

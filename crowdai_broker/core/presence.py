@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from ..config import ChallengeConfig
 from ..errors import BrokerError
-from ..interfaces import IGrader, IStore, Spawn
+from ..interfaces import IGrader, Spawn
 from .attempts import Attempt, Attempts
 from .catalogue import Catalogue
 from .delivery import Delivery
@@ -47,8 +47,6 @@ class Presence:
     def __init__(
         self,
         clock: IReactorTime,
-        store: IStore,
-        node: str,
         catalogue: Catalogue,
         graders: Mapping[str, IGrader],
         attempts: Attempts,
@@ -56,8 +54,6 @@ class Presence:
         spawn: Spawn,
     ) -> None:
         self._clock = clock
-        self._store = store
-        self._node = node
         self._catalogue = catalogue
         self._graders = graders
         self._attempts = attempts

@@ -51,7 +51,6 @@ class Relay:
         self,
         clock: IReactorTime,
         store: IStore,
-        node: str,
         delivery: Delivery,
         spawn: Spawn,
         observer: RelayObserver,
@@ -61,7 +60,6 @@ class Relay:
         self.attempts = Attempts()
         self._clock = clock
         self._store = store
-        self._node = node
         self._delivery = delivery
         self._spawn = spawn
         self._observer = observer

@@ -21,7 +21,7 @@ class PlacesTests(SynchronousTestCase):
         self.store = MemoryStore(MemoryRedis(self.clock.seconds), "n1")
         self.spawned = Spawned()
         self.delivery = Delivery(self.store, "n1", self.spawned)
-        self.places = Places(self.clock, self.store, "n1", self.delivery, self.spawned)
+        self.places = Places(self.clock, self.store, self.delivery, self.spawned)
         self.texts: dict[str, list[str]] = {}
         self.places.start()
         self.addCleanup(self.places.stop)
