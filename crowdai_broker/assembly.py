@@ -19,6 +19,7 @@ from .backends.webapp import Webapp
 from .config import Config, RedisAddress, parse_redis_url
 from .core.model import Inbox
 from .core.node import Node, new_node_id
+from .core.progress import Progress
 from .errors import StartupError, StoreUnavailable, WebappDenied, WebappError
 from .services import Background, Stage
 from .web.broker_metrics import BrokerMetrics
@@ -26,6 +27,7 @@ from .web.health import Healthz, Readiness, Readyz
 from .web.listening import Listening
 from .web.metrics import MeteredSite, Metrics, new_registry
 from .web.participants import ParticipantEvents
+from .web.progress import ProgressPages
 from .web.socketio import SocketIOServer, SocketIOSettings
 
 BEFORE_AUTHENTICATION = 65_536  # bytes of one message of a connection that has not authenticated
@@ -121,6 +123,7 @@ class Assembly:
         root.putChild(b"readyz", Readyz(readiness))
         root.putChild(b"metrics", Metrics(self._registry))
         root.putChild(b"socket.io", self._sockets.resource)
+        root.putChild(b"progress", ProgressPages(Progress(self._store)))
         return root
 
     async def _handle(self, batch: Sequence[bytes | None], inbox: Inbox) -> None:

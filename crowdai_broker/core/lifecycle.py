@@ -96,6 +96,7 @@ def progressed(job: Job, event: GraderEvent) -> Move:
         attempt=job.attempt,
         to=JobState.RUNNING,
         events=(_relayed(job, event),),
+        fields=_percent(event),
     )
 
 
@@ -107,6 +108,7 @@ def held_back(job: Job, event: GraderEvent) -> Move:
         attempt=job.attempt,
         to=JobState.RUNNING,
         hold=_relayed(job, event),
+        fields=_percent(event),
     )
 
 
@@ -228,6 +230,13 @@ def _ended(
         fields={"result": outcome_text(kind, message, data)},
         effects=effects,
         due=0,
+    )
+
+
+def _percent(event: GraderEvent) -> dict[str, str]:
+    """Return how far the job is, for its picture, where the event says it."""
+    return (
+        {"percent": f"{event.data['percent_complete']:g}"} if event.kind is JobEvent.PROGRESS_UPDATE else {}
     )
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 LOG_CAP = 10_000  #: events kept of an execution, the newest; a store may keep a few more
 MAX_MOVES = 512  #: moves in one step
 TAKE_BYTES = 4_000_000  #: a take ends once its orders come to this
-MOVABLE_FIELDS = frozenset({"submission_id", "submission", "result"})  #: what ``Move.fields`` may name
+MOVABLE_FIELDS = frozenset({"submission_id", "submission", "result", "percent"})  #: what a move may set
 
 
 class JobState(enum.StrEnum):
@@ -173,6 +173,7 @@ class Job(Struct, frozen=True, kw_only=True):
     due: int = 0
     held: str = ""
     result: str = ""
+    percent: str = ""  #: the newest ``percent_complete``, 0 to 100; ``""``: none was heard
     created: int = 0
     dispatched_at: int = 0
 
@@ -212,7 +213,8 @@ class Move(Struct, frozen=True, kw_only=True):
         (held progress of an attempt that ends otherwise is dropped).
     :ivar hold: replaces the held progress event (``events`` is empty then).
     :ivar flush: logs the held progress event, if there is one, and nothing else.
-    :ivar fields: further members of :class:`Job` to set: ``submission_id``, ``submission``, ``result``.
+    :ivar fields: further members of :class:`Job` to set: ``submission_id``, ``submission``, ``result``,
+        ``percent``.
     :ivar done: the effect that this move settles; the move is refused if it is no longer stored.
     :ivar due: new time for the sweep; ``None``: stays.
     :ivar extend: what ``extra_params`` of its order gets in addition, as JSON text beginning with a comma.
