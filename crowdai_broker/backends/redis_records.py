@@ -89,6 +89,7 @@ def asked_acceptance(acceptance: Acceptance) -> dict[str, Any]:
     job_ids = msgspec.json.encode([new.job.job_id for new in acceptance.jobs]).decode()
     return {
         "id": execution.execution_id,
+        "challenge": execution.challenge,
         "record": flat(execution, jobs=job_ids, idempotency=acceptance.idempotency),
         "jobs": [_asked_job(new.job, new.effects) for new in acceptance.jobs],
         "events": _fragments(acceptance.events),

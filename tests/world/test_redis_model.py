@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import hiredis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.backends.redis_client import RedisClient, Script
@@ -19,6 +19,7 @@ from crowdai_broker.core.model import (
     EffectKind,
     EffectState,
     Inbox,
+    Job,
     JobState,
     Lane,
     Move,
@@ -27,7 +28,7 @@ from crowdai_broker.core.model import (
 )
 from crowdai_broker.interfaces import IStore
 from crowdai_broker.testing import MemoryStore
-from tests.contracts.making import a_job, a_take, acceptance, draft, effect
+from tests.contracts.making import ANY, a_job, a_take, acceptance, draft, effect
 from tests.redis_server import RedisServer
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 NODES = st.sampled_from(["n1", "n2", "n3"])
 TIMES = st.integers(0, 60)
 KINDS = st.sampled_from(EffectKind)
+SOME_KINDS = st.sampled_from([(), (EffectKind.GRADE,), (EffectKind.REGISTER, EffectKind.GRADE)])
+MOSTLY_NOT = st.none() | st.none() | st.none()
 LISTS = st.sampled_from(["n1", "n2"])
 
 
@@ -82,29 +85,38 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @st.composite
 def moves(draw: st.DrawFn) -> Move:
     """Draw a move: any that a store must be able to judge."""
-    to = draw(st.none() | st.sampled_from(JobState))
-    hold = draw(st.none() | st.just(draft("held")))
-    expect = draw(st.just(frozenset(JobState)) | st.frozensets(st.sampled_from(JobState)))
+    hold = draw(MOSTLY_NOT | st.just(draft("held")))
+    some = st.frozensets(st.sampled_from(JobState), min_size=3)
     return Move(
-        job_id=f"{draw(NAMES)}-{draw(st.integers(0, 2))}",
-        expect=expect,
-        attempt=draw(st.sampled_from([None, None, None, "", "1", "2"])),
-        to=to,
+        job_id=f"{draw(NAMES)}-{draw(st.integers(0, 1))}",
+        expect=draw(st.just(ANY) | st.just(ANY) | some),
+        attempt=draw(MOSTLY_NOT | st.sampled_from(["", "1", "2"])),
+        to=draw(st.none() | st.sampled_from([JobState.QUEUED, JobState.RUNNING]) | st.sampled_from(JobState)),
         place=draw(st.sampled_from(Place)),
-        events=()
-        if hold
-        else tuple(draft(word) for word in draw(st.lists(st.sampled_from("xy"), max_size=2))),
+        events=() if hold else tuple(draft(word) for word in draw(st.sampled_from(["", "x", "yz"]))),
         hold=hold,
         flush=draw(st.booleans()),
-        fields=draw(
-            st.just({}) | st.fixed_dictionaries({"submission_id": st.just("5"), "result": st.just("{}")})
-        ),
-        effects=tuple(
-            effect(kind, due=draw(TIMES)) for kind in draw(st.lists(KINDS, max_size=2, unique=True))
-        ),
-        done=draw(st.none() | KINDS),
+        fields=draw(st.sampled_from([{}, {"submission_id": "5", "result": "{}"}])),
+        effects=tuple(effect(kind, due=draw(TIMES)) for kind in draw(SOME_KINDS)),
+        done=draw(MOSTLY_NOT | KINDS),
         due=draw(st.none() | TIMES),
         extend=draw(st.sampled_from(["", ',"e":1'])),
+    )
+
+
+@st.composite
+def a_drawn_job(draw: st.DrawFn, name: str, number: int) -> Job:
+    """Draw a job as it may be accepted: mostly one that waits."""
+    state = draw(st.just(JobState.QUEUED) | st.sampled_from([JobState.REGISTERING, JobState.FAILED]))
+    return a_job(
+        name,
+        number,
+        state=state,
+        participant_id=draw(st.integers(1, 3)),
+        lane=draw(st.sampled_from(Lane)),
+        challenge="D" if name == "e" else "C",
+        due=0 if state in TERMINAL else draw(TIMES),
+        grader_id=draw(st.sampled_from(["", "pool"])),
     )
 
 
@@ -127,33 +139,24 @@ class Agreement(RuleBasedStateMachine):
         assert found == expected, (found, expected)
         return found
 
-    @rule(
-        name=NAMES,
-        states=st.lists(st.sampled_from(JobState), min_size=1, max_size=3),
-        who=st.integers(1, 3),
-        lane=st.sampled_from(Lane),
-        challenge=st.sampled_from("CD"),
-        due=TIMES,
-        kinds=st.lists(KINDS, max_size=2, unique=True),
-        idempotency=st.sampled_from(["", "", "h1", "h2"]),
-    )
-    def accept(
-        self,
-        name: str,
-        states: list[JobState],
-        who: int,
-        lane: Lane,
-        challenge: str,
-        due: int,
-        kinds: list[EffectKind],
-        idempotency: str,
+    @initialize(waiting=st.integers(0, 5), data=st.data())
+    def begin(self, waiting: int, data: st.DataObject) -> None:
+        """Begin with a few executions."""
+        for name in "abcde"[:waiting]:
+            jobs = [data.draw(a_drawn_job(name, number)) for number in range(2)]
+            self.accept(name, jobs, data.draw(SOME_KINDS), 5, "")
+
+    @rule(data=st.data(), name=NAMES, kinds=SOME_KINDS, due=TIMES, hashed=st.sampled_from(["", "h1", "h2"]))
+    def accept_one(
+        self, data: st.DataObject, name: str, kinds: list[EffectKind], due: int, hashed: str
     ) -> None:
-        """Accept an execution of a few jobs."""
-        jobs = [
-            a_job(name, n, state=state, participant_id=who, lane=lane, challenge=challenge,
-                  due=0 if state in TERMINAL else due)
-            for n, state in enumerate(states)
-        ]  # fmt: skip
+        """Accept an execution of one job, perhaps one that was accepted before."""
+        self.accept(name, [data.draw(a_drawn_job(name, 0))], kinds, due, hashed)
+
+    def accept(
+        self, name: str, jobs: Sequence[Job], kinds: Sequence[EffectKind], due: int, idempotency: str
+    ) -> None:
+        """Accept an execution."""
         effects = [effect(kind, due=due) for kind in kinds]
         given = acceptance(name, jobs, effects, words=["in"], idempotency=idempotency)
         self.same(lambda store: store.accept(given))
@@ -193,8 +196,8 @@ class Agreement(RuleBasedStateMachine):
         """Dispatch jobs."""
         asked = a_take(*numbers, limit=limit, node=node, push=push, challenge=challenge, due=30)
         self.same(lambda store: store.take(asked))
-        key = f"{challenge}::enqueue_job"
-        assert run(self.client.execute("LRANGE", key, 0, -1)) == self.memory.state.lists[key]
+        for key in (f"{challenge}::enqueue_job", "pool::enqueue_job"):
+            assert run(self.client.execute("LRANGE", key, 0, -1)) == self.memory.state.lists[key]
 
     @rule(now=TIMES, limit=st.integers(0, 3))
     def due_jobs(self, now: int, limit: int) -> None:

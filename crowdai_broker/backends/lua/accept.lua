@@ -1,4 +1,4 @@
--- Stores an execution. asked: id, record, jobs, events, watcher, idempotency, since, keep, log_cap.
+-- Stores an execution. asked: id, challenge, record, jobs, events, watcher, idempotency, since, keep, log_cap.
 -- Answers with the execution's id and whether it is this one.
 
 local known = asked.idempotency ~= '' and call('GET', P .. 'idem:' .. asked.idempotency)
@@ -19,10 +19,9 @@ if asked.watcher ~= '' then
 end
 log(asked.id, asked.events)
 
-local open, unfinished, challenge = 0, 0, nil
+local open, unfinished = 0, 0
 for _, job in ipairs(asked.jobs) do
   call('HSET', job_key(job.id), unpack(job.record))
-  challenge = job.challenge
   if job.due ~= 0 then
     set_due(job.id, job.due)
   end
@@ -38,6 +37,6 @@ if open + unfinished == 0 then
   close(asked.id)
 else
   call('ZADD', P .. 'open', asked.since, asked.id)
-  recount(asked.id, challenge, open + unfinished, unfinished)
+  recount(asked.id, asked.challenge, open + unfinished, unfinished)
 end
 return reply({asked.id, true})
