@@ -40,7 +40,7 @@ class ProgressPages(Resource):
     log = Logger()
 
     def __init__(self, progress: Progress) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._progress = progress
         self._files = {name: _static(name.decode()) for name in (b"progress.html", *_STATIC)}
 
