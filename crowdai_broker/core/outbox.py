@@ -101,7 +101,7 @@ class Outbox:
         self._lease = lease
         self._on_settled = on_settled
         self._jitter = jitter
-        self._working = 0
+        self._in_hand: set[tuple[EffectKind, str]] = set()
         self._looking = False
         self._again = False
         self._looks = LoopingCall(self.poke)
@@ -120,25 +120,30 @@ class Outbox:
         """Look for due effects now: one was just stored."""
         if self._looking:
             self._again = True
-        elif self._looks.running and self._working < AT_ONCE:
+        elif self._looks.running and len(self._in_hand) < AT_ONCE:
             self._looking = True
             self._spawn("outbox", self._look())
 
     async def _look(self) -> None:
         try:
             self._again = True
-            while self._again and self._working < AT_ONCE:
+            while self._again and len(self._in_hand) < AT_ONCE:
                 self._again = False
                 for effect in await self._store.lease_effects(
-                    self._now(), int(self._lease * 1000), AT_ONCE - self._working, self._node
+                    self._now(), int(self._lease * 1000), AT_ONCE - len(self._in_hand), self._node
                 ):
                     self._again = True
-                    self._working += 1
-                    self._spawn(effect.kind, self._work(effect))
+                    self._begin(effect)
         except StoreUnavailable as error:
             self.log.warn("the outbox waits: {error}", error=error)
         finally:
             self._looking = False
+
+    def _begin(self, effect: Effect) -> None:
+        """Work on a leased effect, once: a lease may run out while its answer is being stored."""
+        if (effect.kind, effect.job_id) not in self._in_hand:
+            self._in_hand.add((effect.kind, effect.job_id))
+            self._spawn(effect.kind, self._work(effect))
 
     async def _work(self, effect: Effect) -> None:
         since = self._clock.seconds()
@@ -155,7 +160,7 @@ class Outbox:
             # The lease runs out, and whoever takes it next finds the effect marked as sent.
             self.log.warn("{kind} of {job} waits: {error}", kind=effect.kind, job=effect.job_id, error=error)
         finally:
-            self._working -= 1
+            self._in_hand.discard((effect.kind, effect.job_id))
             self.poke()
 
     async def _carry_out(self, effect: Effect, job: Job) -> None:
