@@ -53,6 +53,7 @@ setup(
         "dev": [
             "build>=1.2",
             "coverage>=7.6",
+            "docutils>=0.21",
             "hypothesis>=6.130",
             "mypy>=1.15",
             "mypy-zope>=1.0.11",
