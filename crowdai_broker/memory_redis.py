@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from .core.model import (
@@ -22,7 +21,6 @@ from .core.model import (
     EffectKind,
     EffectState,
     EventDraft,
-    Execution,
     Inbox,
     Job,
     JobState,
@@ -39,30 +37,12 @@ from .core.model import (
     queue_key,
 )
 from .memory_backlog import MemoryBacklog
+from .memory_records import StoredEffect, StoredExecution
 
 KEEP = 172_800  #: s that a finished execution is kept
 
 Key = tuple[EffectKind, str]
 News = dict[str, list[LoggedEvent]]
-
-
-class StoredEffect(Struct):
-    """An effect and who has it leased (``node``), until when or from when on it is due."""
-
-    effect: Effect
-    due: int
-    node: str = ""
-
-
-class StoredExecution(Struct):
-    """An execution with what belongs to it."""
-
-    execution: Execution
-    jobs: tuple[str, ...]
-    idempotency: str
-    log: deque[LoggedEvent]
-    watchers: set[str]
-    expires: float | None = None
 
 
 class MemoryRedis:
