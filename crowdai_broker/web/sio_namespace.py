@@ -75,6 +75,11 @@ class Namespace:
 
     # -- rooms
 
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The rooms that somebody is in."""
+        return frozenset(self._rooms)
+
     def members(self, room: str) -> list[Socket]:
         """The clients in a room."""
         return list(self._rooms.get(room, {}).values())

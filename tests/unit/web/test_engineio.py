@@ -292,9 +292,11 @@ class BodyTests(EngineIOTestCase):
     def test_slow_head(self) -> None:
         """So has a head."""
         connection = self.site.connect()
+        self.clock.advance(50)  # idle time before the head does not count
         for letter in b"GET / HT":
+            self.assertFalse(connection.transport.disconnecting)
             connection.send(bytes([letter]))
-            self.clock.advance(9)
+            self.clock.advance(8)
         self.assertTrue(connection.transport.disconnecting)
 
     def test_unknown_session(self) -> None:
@@ -351,6 +353,7 @@ class CorsTests(EngineIOTestCase):
             headers = self.site.ask("GET", target, Origin=self.OTHER).headers
             self.assertEqual(headers[b"access-control-allow-origin"], [self.OTHER.encode()])
             self.assertEqual(headers[b"access-control-allow-credentials"], [b"true"])
+            self.assertIn(b"Origin", headers[b"vary"])
         connection = self.site.connect()
         connection.send(
             f"POST {POLL}&sid={self.open()} HTTP/1.1\r\nHost: x\r\nOrigin: {self.OTHER}\r\n"

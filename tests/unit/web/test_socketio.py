@@ -491,6 +491,7 @@ class RoomTests(SocketIOTestCase):
         self.assertEqual(member.rooms, {"r"})
         socket.lose()
         self.assertEqual((member.rooms, self.root.members("r")), (frozenset(), []))
+        self.assertEqual(self.root.rooms, frozenset())
         member.join("r")
         self.assertEqual(self.root.members("r"), [])
         member.leave("r")

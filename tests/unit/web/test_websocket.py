@@ -11,15 +11,19 @@ from autobahn.websocket import protocol as autobahn_protocol
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from crowdai_broker.web.connection import Connection
 from crowdai_broker.web.engineio import EngineIOServer
 from crowdai_broker.web.socketio_settings import SocketIOSettings
 from crowdai_broker.web.websocket import has_native_helpers
 from crowdai_broker.wire.eio_packet import message
 from tests.unit.web.memory import Site, WebSocket
 from tests.unit.web.test_engineio import PATH, POLL, SOCKET, Echo, EngineIOTestCase
+
+KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
 
 
 class SessionTests(EngineIOTestCase):
@@ -216,8 +220,12 @@ class SessionTests(EngineIOTestCase):
         self.assertEqual(self.ends, ["ping timeout"])
 
     def test_no_delay(self) -> None:
-        """Nagle's algorithm is switched off."""
-        self.assertTrue(self.socket().transport.no_delay)
+        """Nagle's algorithm is switched off for the WebSocket, whatever was set before."""
+        connection = self.site.connect()
+        connection.transport.no_delay = False
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13"}
+        connection.request("GET", SOCKET, None, {**headers, "Sec_WebSocket_Key": KEY})
+        self.assertTrue(connection.transport.no_delay)
 
 
 class UpgradeTests(EngineIOTestCase):
@@ -301,23 +309,25 @@ class OurFaultTests(EngineIOTestCase):
 
 
 class _Client(Protocol):
-    """Collects what comes in until enough is there."""
+    """Collects what comes in until enough is there, and then reads no more."""
 
     def __init__(self, request: bytes, enough: bytes) -> None:
         self._request = request
         self._enough = enough
         self._data = b""
         self.done: Deferred[bytes] = Deferred()
+        self.tcp: Any = None
 
     def connectionMade(self) -> None:
         """Say what there is to say."""
-        assert self.transport is not None
-        self.transport.write(self._request)
+        self.tcp = self.transport
+        self.tcp.write(self._request)
 
     def dataReceived(self, data: bytes) -> None:
         """Collect."""
         self._data += data
         if self._enough in self._data and not self.done.called:
+            self.tcp.pauseProducing()
             self.done.callback(self._data)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
@@ -327,30 +337,49 @@ class _Client(Protocol):
 
 
 class RealSocketTests(TestCase):
-    async def test_no_delay(self) -> None:
-        """The option really is set on the socket of a WebSocket."""
+    """A WebSocket over the loopback interface, whose client stops reading after the open packet."""
+
+    async def connect(self, **settings: Any) -> Echo:
+        """Connect a client; answers the server's side of it."""
         accepted: list[Echo] = []
 
-        def echo(connection: object) -> Echo:
-            accepted.append(Echo(connection, []))  # type: ignore[arg-type]
+        def echo(connection: Connection) -> Echo:
+            accepted.append(Echo(connection, []))
             return accepted[-1]
 
         tcp: Any = reactor
-        server = EngineIOServer(tcp, echo, SocketIOSettings())
-        site = Site(tcp, engine_io=server).site
-        port = tcp.listenTCP(0, site, interface="127.0.0.1")
+        server = EngineIOServer(tcp, echo, SocketIOSettings(**settings))
+        port = tcp.listenTCP(0, Site(tcp, engine_io=server).site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         client = _Client(
             f"GET {SOCKET} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode(),
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n".encode(),
             b'0{"sid"',
         )
         factory = ClientFactory.forProtocol(lambda: client)
         tcp.connectTCP("127.0.0.1", port.getHost().port, factory)
         await client.done
-        transport = accepted[0].connection._socket.transport  # type: ignore[union-attr]
-        nodelay = transport.getHandle().getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY)
-        self.assertNotEqual(nodelay, 0)
-        await server.close()
-        assert client.transport is not None
-        client.transport.loseConnection()
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.close()))
+        self.addCleanup(client.tcp.abortConnection)
+        return accepted[0]
+
+    async def test_no_delay(self) -> None:
+        """The option really is set on the socket of a WebSocket."""
+        echo = await self.connect()
+        assert echo.connection._socket is not None
+        handle = echo.connection._socket.transport.getHandle()
+        self.assertNotEqual(handle.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY), 0)
+
+    async def test_slow_reader(self) -> None:
+        """Beyond what the kernel takes, no more than the bound is kept; then the client is closed and cut."""
+        echo = await self.connect(max_buffered_bytes=1_000_000, close_timeout=0.1)
+        socket = echo.connection._socket
+        assert socket is not None
+        sent = 0
+        while not echo.ends:
+            echo.connection.send([message("x" * 500_000)])
+            sent += 1
+            await deferLater(reactor, 0)
+            self.assertLess(sent, 200)
+        self.assertEqual(echo.ends, ["transport error"])
+        await socket.is_closed
