@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from ..config import Config
-from ..errors import PeerError
+from ..errors import BrokerError, PeerError
 from ..interfaces import IStore
 from .cancelling import Cancelling
 from .catalogue import Catalogue
@@ -142,7 +142,11 @@ class Participants:
         subscription = await self._follow(
             execution.execution_id, execution.response_channel, send, None, after=request.after_event_no
         )
-        return subscription, await self._receipt(execution.execution_id)
+        try:
+            return subscription, await self._receipt(execution.execution_id)
+        except BrokerError:
+            self._delivery.leave(subscription)
+            raise
 
     async def status(self, args: list[Any]) -> dict[str, Any]:
         """Return the state of an execution and its jobs.

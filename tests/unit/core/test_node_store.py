@@ -14,7 +14,7 @@ from crowdai_broker.memory_store import When
 from crowdai_broker.testing import LooseGraders
 
 from .node_case import NodeCase
-from .world import a_config
+from .world import Participant, a_config
 
 #: Every step that a scored submission takes.
 STEPS = (
@@ -134,6 +134,19 @@ class StoreFailsTests(NodeCase):
         self.node.store.fail_next("watch", "after")
         self.assertRaises(StoreUnavailable, self.ada.resume, execution_id)
         self.assertEqual(len(self.node.node.delivery), 1)
+
+    def test_receipt_that_fails(self) -> None:
+        """A resume whose receipt cannot be read follows nothing: asked again, each event comes once."""
+        execution_id = self.ada.execute("evaluate").execution_id
+        again = Participant(self.node)
+        again.token = self.ada.token
+        self.node.store.fail_next("jobs", "before")
+        self.assertRaises(StoreUnavailable, again.resume, execution_id)
+        again.events.clear()
+        again.resume(execution_id)
+        self.take().complete()
+        self.world.run(1)
+        self.whole(again)
 
     def test_withdrawal_that_fails(self) -> None:
         """A deadline is kept although the order of the last attempt cannot be looked for."""
