@@ -9,8 +9,7 @@ from .world import EARLY, PARTICIPANT, PENGUINS, DemoWorld
 _HINTS = """\
 Everything goes on running; Ctrl-C ends it and leaves nothing behind.
 
-  live page      {url}/
-  operators      {url}/ops   (any user, password {ops_token})
+  broker         {url}/readyz, {url}/metrics
   leaderboards   {webapp}/
   data           {data}
   participant    {name}, API key {key}
@@ -18,10 +17,7 @@ Everything goes on running; Ctrl-C ends it and leaves nothing behind.
 Better the sample predictions
 -----------------------------
 {data}/train.csv has what is known of 233 penguins; predict the species of those in
-{data}/test.csv, write id,species for each to mine.csv, and:
-
-  CROWDAI_API_KEY={key} \\
-    crowdai-broker submit --url {url} --challenge {penguins} --file mine.csv
+{data}/test.csv, write id,species for each to a file, and submit it with the first of the clients below.
 
 With the PyPI client "crowdai"
 ------------------------------
@@ -81,7 +77,6 @@ def hints(world: DemoWorld) -> str:
         data=files(__package__) / "data",
         key=world.api_key,
         name=PARTICIPANT,
-        ops_token=world.ops_token,
         penguins=PENGUINS,
         early=EARLY,
     )
