@@ -52,6 +52,11 @@ class Dispatcher:
         self._unreturned: dict[str, list[Move]] = {}  # jobs that could not be handed out
         self._stopped = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether jobs may be on their way to graders at this moment."""
+        return bool(self._busy)
+
     def stop(self) -> None:
         """Take no more jobs."""
         self._stopped = True

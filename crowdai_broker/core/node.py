@@ -139,7 +139,7 @@ class Node:
         """
         self.participants.close()
         self.dispatcher.stop()
-        while len(self.relay.attempts) and self.delivery.waiting:
+        while self.delivery.waiting and (len(self.relay.attempts) or self.dispatcher.busy):
             await deferLater(self._clock, DRAIN_LOOK)
 
     async def stop(self) -> None:

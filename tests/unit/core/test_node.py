@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from twisted.internet.defer import Deferred
+
 from crowdai_broker.config import ChallengeTable, LimitsConfig
-from crowdai_broker.core.model import JobState
+from crowdai_broker.core.model import JobState, Take, Taken
 from crowdai_broker.core.webapp_model import ChallengeInfo, Round
 from crowdai_broker.errors import PeerError
 
@@ -252,6 +254,30 @@ class RefusalTests(NodeCase):
         self.ada.authenticate()
         self.node.spawned("drain", self.node.node.drain())
         self.assertIn("submit again in a minute", self.refusal())
+
+    def test_drain_waits_for_what_is_handed_out(self) -> None:
+        """A job that a grader has, but that the store's answer has not named yet, is in hand all the same."""
+        answered: Deferred[None] = Deferred()
+        take = self.node.store.take
+
+        async def slowly(asked: Take) -> list[Taken]:
+            taken: list[Taken] = await take(asked)
+            await answered
+            return taken
+
+        self.patch(self.node.store, "take", slowly)
+        self.ada.execute("evaluate")
+        drained: list[None] = []
+        Deferred.fromCoroutine(self.node.node.drain()).addCallback(drained.append)
+        job = self.take()
+        self.world.run(2)
+        self.assertEqual(drained, [])
+        answered.callback(None)
+        self.world.run(2)
+        self.assertEqual(drained, [])
+        job.complete()
+        self.world.run(2)
+        self.assertEqual((len(self.ada.acks), drained), (1, [None]))
 
     def test_grader_kind_that_is_not_served(self) -> None:
         """A challenge whose graders this broker cannot reach is refused instead of accepted for ever."""
