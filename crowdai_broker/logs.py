@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 from twisted.logger import (
     FileLogObserver,
@@ -79,19 +79,23 @@ def readable_lines(out: TextIO) -> ILogObserver:
     return _filtered(textFileLogObserver(out))
 
 
-def json_lines(path: str) -> ILogObserver:
-    """Return an observer that appends one JSON object a line to the file at ``path`` (``-``: to stdout).
+def open_log(path: str) -> IO[str]:
+    """Open the file of :func:`json_lines` at ``path`` (``-``: stdout) to append to it.
 
-    Each object is the event as ``twisted.logger`` writes it, with ``time`` (ISO 8601), ``level`` and
-    ``message`` (the text, put together) beside what was logged.
-
-    :raises StartupError: the file cannot be written.
+    :raises StartupError: it cannot be written.
     """
-    out: IO[str]
     try:
-        out = sys.stdout if path == "-" else ReopeningFile(Path(path).absolute())  # type: ignore[assignment]
+        return sys.stdout if path == "-" else cast("IO[str]", ReopeningFile(Path(path).absolute()))
     except OSError as why:
         raise StartupError(f"--log-json: {path} cannot be written: {why.strerror}") from None
+
+
+def json_lines(out: IO[str]) -> ILogObserver:
+    """Return an observer that writes one JSON object a line.
+
+    Each is the event as ``twisted.logger`` writes it, with ``time`` (ISO 8601), ``level`` and ``message``
+    (the text, put together) beside what was logged.
+    """
     return _filtered(FileLogObserver(out, _as_json))
 
 

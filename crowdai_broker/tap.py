@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import IO
 
 from twisted.application.service import IService
 from twisted.logger import ILogObserver, globalLogPublisher
@@ -12,7 +13,7 @@ from twisted.python import usage
 from .assembly import Assembly
 from .config import Config, load_config
 from .errors import ConfigError, StartupError
-from .logs import json_lines, readable_lines
+from .logs import json_lines, open_log, readable_lines
 from .process import BrokerService
 from .services import Lifecycle
 
@@ -44,7 +45,7 @@ class Options(usage.Options):
         }
     )
     config: Config
-    json_log: ILogObserver | None = None
+    json_log: IO[str] | None = None
 
     def postOptions(self) -> None:
         """Read the configuration; an error in it ends the process with a line for each."""
@@ -53,7 +54,7 @@ class Options(usage.Options):
         try:
             self.config = load_config(self["config"], os.environ)
             if self["log-json"]:
-                self.json_log = json_lines(self["log-json"])
+                self.json_log = open_log(self["log-json"])
         except (ConfigError, StartupError) as why:
             raise SystemExit(str(why)) from None
 
@@ -63,7 +64,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # here, since twistd has chosen one by now
 
     if options.json_log is not None:
-        globalLogPublisher.addObserver(options.json_log)
+        globalLogPublisher.addObserver(json_lines(options.json_log))
     lifecycle = Lifecycle(reactor, Assembly(options.config, reactor).stages())
     return BrokerService(reactor, lifecycle, observer=_readable_log(options))
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.config import Secret
 from crowdai_broker.errors import StartupError
-from crowdai_broker.logs import ReopeningFile, json_lines, readable_lines
+from crowdai_broker.logs import ReopeningFile, json_lines, open_log, readable_lines
 
 
 def logger(observer: ILogObserver, namespace: str = "crowdai_broker.x") -> Logger:
@@ -45,8 +45,10 @@ class Readable(SynchronousTestCase):
 
 class Json(SynchronousTestCase):
     def setUp(self) -> None:
-        """Have a path."""
+        """Have an observer of a file."""
         self.path = Path(self.mktemp())
+        self.file = open_log(str(self.path))
+        self.addCleanup(self.file.close)
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the objects in the file."""
@@ -54,7 +56,7 @@ class Json(SynchronousTestCase):
 
     def test_each_line_is_an_object_with_what_matters(self) -> None:
         """A log collector finds time, level and text under plain names, and the parts beside them."""
-        log = logger(json_lines(str(self.path)))
+        log = logger(json_lines(self.file))
         log.info("Redis is {state}", state="gone\nfor good ✓")
         log.debug("details")
         (line,) = self.lines()
@@ -64,7 +66,7 @@ class Json(SynchronousTestCase):
 
     def test_a_failure_has_its_traceback(self) -> None:
         """What went wrong can be found from the JSON alone."""
-        log = logger(json_lines(str(self.path)))
+        log = logger(json_lines(self.file))
         try:
             _ = 1 / 0
         except ZeroDivisionError:
@@ -76,7 +78,7 @@ class Json(SynchronousTestCase):
     def test_a_secret_that_is_logged_by_mistake_is_not_seen(self) -> None:
         """A secret in an event prints as stars, also among the event's parts."""
         out = io.StringIO()
-        for observer in (json_lines(str(self.path)), readable_lines(out)):
+        for observer in (json_lines(self.file), readable_lines(out)):
             logger(observer).info("key {key} {key!r}", key=Secret("hunter2"), other=[Secret("hunter2")])
         self.assertNotIn("hunter2", self.path.read_text() + out.getvalue())
         self.assertIn("Secret(***)", out.getvalue())
@@ -85,13 +87,13 @@ class Json(SynchronousTestCase):
         """A container's log goes where the container's runtime reads it."""
         out = io.StringIO()
         self.patch(sys, "stdout", out)
-        logger(json_lines("-")).info("x")
+        logger(json_lines(open_log("-"))).info("x")
         self.assertEqual(json.loads(out.getvalue())["message"], "x")
 
     def test_a_file_that_cannot_be_written(self) -> None:
         """It is an error at the start, with the path."""
         path = str(self.path / "no" / "log")
-        self.assertIn(path, str(self.assertRaises(StartupError, json_lines, path)))
+        self.assertIn(path, str(self.assertRaises(StartupError, open_log, path)))
 
 
 class Rotation(SynchronousTestCase):

@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import run
 from typing import Any, cast
 
-from twisted.logger import globalLogPublisher
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -86,12 +86,16 @@ class MakeService(TapCase):
 
     def test_the_json_log_is_beside_any_other(self) -> None:
         """``--log-json`` takes nothing away from where lines go."""
-        options = self.parse("-c", str(self.file), "--log-json", self.mktemp())
+        path = Path(self.mktemp())
+        options = self.parse("-c", str(self.file), "--log-json", str(path))
+        assert options.json_log is not None
+        self.addCleanup(options.json_log.close)
+        before = list(globalLogPublisher._observers)
         self.make(options, nodaemon=True)
-        json_log = options.json_log
-        assert json_log is not None
-        self.addCleanup(globalLogPublisher.removeObserver, json_log)
-        self.assertIn(json_log, list(globalLogPublisher._observers))
+        (added,) = [each for each in globalLogPublisher._observers if each not in before]
+        self.addCleanup(globalLogPublisher.removeObserver, added)
+        Logger("x").warn("a line")
+        self.assertIn("a line", path.read_text())
 
     def test_nothing_is_opened_yet(self) -> None:
         """Making the service touches neither files nor sockets: twistd has not dropped its rights yet."""
