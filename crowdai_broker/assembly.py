@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 from .backends.embedded_redis import EmbeddedRedis
 from .backends.redis_client import RedisClient
 from .backends.redis_graders import RedisGraders
+from .backends.redis_servers import RedisServers
 from .backends.redis_store import RedisStore
 from .backends.response_lists import ResponseLists
 from .backends.webapp import Webapp
@@ -59,8 +60,9 @@ class Assembly:
             observer=self._metrics.webapp_called,
         )
         self._sockets = self._socket_server()
+        self._servers = RedisServers(reactor)
         self._lists = ResponseLists(
-            reactor, self._redis, self._store, config.redis.prefix, node_id, self._handle
+            reactor, self._redis, self._store, config.redis.prefix, node_id, self._handle, self._servers
         )
         self._node = Node(
             reactor,
@@ -68,7 +70,7 @@ class Assembly:
             node_id,
             self._store,
             self._webapp,
-            {"redis": RedisGraders(self._redis, self._store)},
+            {"redis": RedisGraders(self._redis, self._store, self._servers)},
             self._background,
             self._metrics,
             self._lists.adopt,
@@ -91,6 +93,7 @@ class Assembly:
         drain = self._config.broker.drain_timeout
         stages = [
             Stage("the connection to Redis", self._connect, self._redis.close),
+            Stage("the graders' Redis", self._connect_graders, self._servers.close),
             Stage("the webapp", self._check_webapp, self._webapp.close),
             Stage("the store", _nothing, self._store.close),
             Stage("the node", self._node.start, self._node.stop),
@@ -141,6 +144,12 @@ class Assembly:
         except BaseException:
             await self._redis.close()
             raise
+
+    async def _connect_graders(self) -> None:
+        """Begin to connect to the servers that the operator's file names: dead nodes may have used them."""
+        for name in self._config.challenges:
+            if url := self._config.challenge(name).grader.redis_url:
+                self._servers.client(url)
 
     async def _check_webapp(self) -> None:
         """Check the broker's key; a webapp that is not there yet is waited for while the broker runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from zope.interface import implementer
@@ -11,32 +12,48 @@ from ..config import ChallengeConfig
 from ..core.model import Job, Taken, order_text, queue_key, queue_of
 from ..interfaces import IGrader, IStore
 from .redis_client import RedisClient
+from .redis_servers import RedisServers
 
 
 @implementer(IGrader)
 class RedisGraders:
-    """Graders on the store's own Redis, which hands out their orders itself."""
+    """Graders on the store's own Redis, which hands out their orders itself, or on one of their own.
 
-    def __init__(self, client: RedisClient, store: IStore) -> None:
+    :param client: the store's Redis.
+    :param servers: the others; a challenge's ``redis_url`` says which.
+    """
+
+    def __init__(self, client: RedisClient, store: IStore, servers: RedisServers) -> None:
         self._client = client
         self._store = store
+        self._servers = servers
 
     def in_store(self, challenge: ChallengeConfig) -> bool:
-        """Orders are pushed in the step that takes them."""
-        return True
+        """On the store's own Redis, orders are pushed in the step that takes them."""
+        return not challenge.grader.redis_url
 
     async def dispatch(self, challenge: ChallengeConfig, orders: Sequence[Taken]) -> None:
-        """Have nothing to do: the store has pushed them."""
+        """Push orders to their queues on the graders' Redis, the first to be popped first."""
+        client = self._redis(challenge)
+        queues: defaultdict[str, list[str]] = defaultdict(list)
+        for one in orders:
+            queues[queue_of(one.job, challenge.grader.queue)].append(one.order)
+        for queue, texts in queues.items():
+            await client.execute("LPUSH", queue_key(queue), *texts)
 
     async def untaken(self, challenge: ChallengeConfig, queue: str) -> int:
         """Return how many orders lie on the queue."""
-        return int(await self._client.execute("LLEN", queue_key(queue)))
+        return int(await self._redis(challenge).execute("LLEN", queue_key(queue)))
 
     async def withdraw(self, challenge: ChallengeConfig, job: Job) -> bool:
         """Remove the attempt's order from its queue."""
         order = order_text(job, job.attempt, self._store.response_list(job.node))
         queue = queue_of(job, challenge.grader.queue)
-        return bool(await self._client.execute("LREM", queue_key(queue), 0, order))
+        return bool(await self._redis(challenge).execute("LREM", queue_key(queue), 0, order))
+
+    def _redis(self, challenge: ChallengeConfig) -> RedisClient:
+        url = challenge.grader.redis_url
+        return self._servers.client(url) if url else self._client
 
 
 verifyClass(IGrader, RedisGraders)

@@ -16,10 +16,10 @@ from ..core.model import Job
 from .redis_client import RedisClient, Script
 
 NAMES = (
-    "accept", "adopt", "beat", "counts", "drop", "held", "jobs", "lease", "line", "move", "postpone", "take",
-    "watch",
+    "accept", "adopt", "beat", "counts", "drop", "elsewhere", "held", "jobs", "lease", "line", "move",
+    "postpone", "take", "unread", "watch",
 )  # fmt: skip
-_WITH_RECORDS = frozenset({"accept", "move"})
+_BUILDS_ON = {"accept": "records", "move": "records", "elsewhere": "entries", "unread": "entries"}
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder().decode
 
@@ -27,7 +27,7 @@ _DECODE = msgspec.msgpack.Decoder().decode
 @functools.cache
 def script(name: str) -> Script:
     """Return the script of that name with what it builds on."""
-    parts = ["common", "records", name] if name in _WITH_RECORDS else ["common", name]
+    parts = ["common", *([_BUILDS_ON[name]] if name in _BUILDS_ON else []), name]
     folder = files(__package__) / "lua"
     texts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts]
     return Script("\n".join([_fields("JOB_FIELDS", Job), *texts]))
@@ -50,5 +50,8 @@ class Scripts:
 
         :raises StoreUnavailable: as every command.
         """
-        answer = await self._client.script(script(name), keys, [self._prefix, _ENCODE(asked)])
-        return _DECODE(answer)
+        return _DECODE(await self.raw(name, keys, **asked))
+
+    async def raw(self, name: str, keys: Sequence[str] = (), /, **asked: Any) -> Any:
+        """Run a script whose answer is not MessagePack: bytes, numbers, lists of these, ``None``."""
+        return await self._client.script(script(name), keys, [self._prefix, _ENCODE(asked)])
