@@ -31,15 +31,12 @@ class ExampleTests(TestCase):
 
     timeout = 120
 
-    def setUp(self) -> Deferred[None]:
-        """Have a demo's world with one challenge more, which no grader grades yet."""
+    async def start(self) -> None:
+        """Have a demo's world, with one challenge more that no grader grades yet."""
         self.directory = Path(tempfile.mkdtemp(prefix="examples-"))
         self.addCleanup(rmtree, self.directory, ignore_errors=True)
         self.world = DemoWorld(reactor, self.directory, free_port(None), seconds=0.2)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.world.stop()))
-        return Deferred.fromCoroutine(self._start())
-
-    async def _start(self) -> None:
         await self.world.start()
         self.world.webapp.state.add_challenge(3, MEAN)
 
@@ -61,6 +58,7 @@ class ExampleTests(TestCase):
 
     async def test_participants(self) -> None:
         """Every kind of client submits, sees the events and gets the score, all at the same time."""
+        await self.start()
         host, port = "127.0.0.1", self.world.url.rpartition(":")[2]
         url, key, node = self.world.url, self.world.api_key, find_node().program
         old = EXAMPLES / "participant_socketio_client_2.py"
@@ -80,6 +78,7 @@ class ExampleTests(TestCase):
 
     async def test_refused(self) -> None:
         """A wrong key ends the program with the broker's message."""
+        await self.start()
         run = self.run_example(THIS_PYTHON, EXAMPLES / "participant.py", self.world.url, EARLY, "wrong")
         with self.assertRaises(self.failureException) as caught:
             await run
@@ -87,6 +86,7 @@ class ExampleTests(TestCase):
 
     async def test_grader_and_resume(self) -> None:
         """The grader's example grades, and an execution can be followed again after its end."""
+        await self.start()
         grader = Child(reactor, "the example's grader")
         grader.start([str(EXAMPLES / "grader.py"), self.world.redis.url, MEAN])
         self.addCleanup(lambda: Deferred.fromCoroutine(grader.stop()))
