@@ -46,7 +46,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: $(READY) tools
-	$(BIN)/python -m benchmarks chaos $(ARGS)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:
 	rm -rf $(VENV) .tools build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .coverage*

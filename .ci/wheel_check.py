@@ -13,12 +13,6 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NEEDED = (
-    "crowdai_broker/py.typed",
-    "crowdai_broker/backends/lua/",
-    "crowdai_broker/demo/data/",
-    "twisted/plugins/crowdai_broker_plugin.py",
-)
 UNWANTED = ("twisted/__init__.py", "twisted/plugins/__init__.py", "tests/", "benchmarks/", "examples/")
 
 
@@ -41,14 +35,19 @@ def main() -> None:
 
 
 def check_contents(wheel: Path) -> None:
-    """Check that the wheel holds what the broker reads at run time, and nothing that is not its own."""
+    """Check that the wheel holds every file of the package, and nothing that is not its own."""
     names = zipfile.ZipFile(wheel).namelist()
-    missing = [path for path in NEEDED if not any(name.startswith(path) for name in names)]
     foreign = [name for name in names if name.startswith(UNWANTED)]
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "crowdai_broker").rglob("*.py")}
-    missing += sorted(sources - set(names))
+    files = [path for room in ("crowdai_broker", "twisted") for path in (ROOT / room).rglob("*")]
+    ours = {str(path.relative_to(ROOT)) for path in files if path.is_file() and kept(path)}
+    missing = sorted(ours - set(names))
     if missing or foreign:
         raise SystemExit(f"the wheel lacks {missing} and has too much: {foreign}")
+
+
+def kept(path: Path) -> bool:
+    """Tell whether a file is the project's, not made by Python or Twisted beside it."""
+    return "__pycache__" not in path.parts and path.name != "dropin.cache"
 
 
 def run(*command: str, cwd: Path) -> str:
