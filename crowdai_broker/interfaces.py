@@ -144,7 +144,7 @@ class IStore(Interface):
         """Return effects that wait for an operator, longest first."""
 
     async def open_executions(limit: int) -> list[str]:
-        """Return executions of which something is open (jobs or effects), those accepted first at the front."""
+        """Return executions of which something is open (jobs or effects), the first accepted first."""
 
     async def effects_of(job_id: str) -> list[Effect]:
         """Return the effects of a job that are not settled."""
