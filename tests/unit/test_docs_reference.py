@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,16 @@ class MetricsTests(SynchronousTestCase):
 
 def _name(metric: Metric) -> str:
     return f"{metric.name}_total" if metric.type == "counter" else metric.name
+
+
+class ReasonTests(SynchronousTestCase):
+    """The table of reasons for which graders' events are dropped."""
+
+    def test_reasons(self) -> None:
+        """Every reason that the code gives is there, and no other."""
+        given: set[str] = set()
+        for name in ("grader_events.py", "relay.py"):
+            text = (ROOT / "crowdai_broker/core" / name).read_text(encoding="utf-8")
+            given.update(re.findall(r'(?:Unusable|_drop)\("(\w+)"\)', text))
+        shown = first_literals(section(ROOT / "docs/graders-redis.rst", "What the broker forgives"))
+        self.assertEqual(sorted(shown), sorted(given))
