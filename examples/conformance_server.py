@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor as default_reactor
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.web.resource import Resource
 
@@ -83,7 +85,13 @@ def make_site(reactor: Any, settings: SocketIOSettings) -> BoundedSite:
     site = BoundedSite(root, reactor)
     site.add_watcher(b"/engine.io/", engine.body_watcher)
     site.add_watcher(b"/socket.io/", server.body_watcher)
+    for closing in (engine, server):
+        reactor.addSystemEventTrigger("before", "shutdown", partial(_close, closing))
     return site
+
+
+def _close(server: EngineIOServer | SocketIOServer) -> Deferred[None]:
+    return Deferred.fromCoroutine(server.close())
 
 
 def main() -> None:

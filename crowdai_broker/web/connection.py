@@ -7,7 +7,7 @@ Feeds :class:`~crowdai_broker.wire.eio_session.EioSession`, does what it orders,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall
@@ -24,16 +24,22 @@ from crowdai_broker.wire.eio_events import (
     CloseSocket,
     CutPost,
     MessageReceived,
+    PauseWrites,
     SendBytes,
     SendToCandidate,
     Upgraded,
 )
 from crowdai_broker.wire.eio_packet import Packet
-from crowdai_broker.wire.eio_session import EioSession, State
+from crowdai_broker.wire.eio_session import EioSession
+from crowdai_broker.wire.eio_settings import State
 from crowdai_broker.wire.faults import WireError
 
 if TYPE_CHECKING:
     from crowdai_broker.web.engineio import EngineIOServer
+
+
+#: Seconds between two writes that are not to arrive in one piece: more than a turn of the peer's loop.
+_APART: Final = 0.005
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -92,6 +98,7 @@ class Connection:
         self._socket: ServerSocket | None = None
         self._candidate: ServerSocket | None = None
         self._timer: IDelayedCall | None = None
+        self._resume_call: IDelayedCall | None = None
         self._busy = False
 
     # -- for the application
@@ -101,10 +108,15 @@ class Connection:
         """Whether messages flow."""
         return self.session.is_open
 
-    def send(self, packets: list[Packet]) -> None:
-        """Queue messages; they go out together at the end of this turn."""
+    def send(self, packets: list[Packet], *, apart: bool = False) -> None:
+        """Queue messages; they go out together at the end of this turn.
+
+        :param apart: what is sent after them must not travel in the same piece (see ``EioSession.mark``).
+        """
         for packet in packets:
             self.session.send(packet)
+        if apart:
+            self.session.mark()
         self._server.observer.packets_out(len(packets))
         if not self._busy:
             self._server.settle_soon(self)
@@ -241,7 +253,7 @@ class Connection:
         finally:
             self._busy = False
         if self.session.state is State.CLOSED:
-            self._stop_timer()
+            self._stop_timers()
             self._server.forget(self)
         else:
             self._set_timer()
@@ -282,6 +294,14 @@ class Connection:
         if self._socket is not None:
             self._socket.write_frames(output.data)
 
+    def _pause_writes(self, _output: PauseWrites) -> None:
+        self._resume_call = self._clock.callLater(_APART, self._resume_writes)
+
+    def _resume_writes(self) -> None:
+        self._resume_call = None
+        self.session.resume_writes()
+        self.settle()
+
     def _send_to_candidate(self, output: SendToCandidate) -> None:
         if self._candidate is not None:
             self._candidate.write_frames(output.data)
@@ -307,10 +327,12 @@ class Connection:
         elif self._timer.getTime() > when:
             self._timer.reset(max(0.0, when - self._clock.seconds()))
 
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+    def _stop_timers(self) -> None:
+        calls = (self._timer, self._resume_call)
+        self._timer = self._resume_call = None
+        for call in calls:
+            if call is not None:
+                call.cancel()
 
     def _time(self) -> None:
         # A deadline that has moved since only sets the timer again: cheaper than a new one for each packet.
@@ -330,6 +352,7 @@ _ACTIONS: dict[type, Callable[[Connection, Any], None]] = {
     AnswerPoll: Connection._answer_poll,
     CutPost: Connection._cut_post,
     SendBytes: Connection._send_bytes,
+    PauseWrites: Connection._pause_writes,
     SendToCandidate: Connection._send_to_candidate,
     CloseSocket: Connection._close_socket,
     CloseCandidate: Connection._close_candidate,

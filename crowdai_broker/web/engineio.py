@@ -9,6 +9,7 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Request
@@ -27,6 +28,8 @@ from crowdai_broker.wire.faults import overloaded, session_unknown
 
 #: 15 random bytes are the 20 URL-safe characters the reference uses; nobody guesses 120 bits.
 _SID_BYTES: Final = 15
+#: Seconds for the reactor to write the last answers to polls.
+_LAST_WRITES: Final = 0.005
 
 AddressOf = Callable[[Request], str]
 ApplicationFactory = Callable[[Connection], Application]
@@ -59,7 +62,7 @@ class EngineIOServer:
         self.settings = settings
         self.observer: Observer = Counters() if observer is None else observer
         self.origins = OriginPolicy(settings.allowed_origins, cors=settings.cors)
-        self.sockets = SocketFactory(reactor, settings.close_timeout)
+        self.sockets = SocketFactory(reactor, settings.close_timeout, self._check_empty)
         self.address_of = address_of
         self._application = application
         self._session_settings = settings.session()
@@ -86,10 +89,6 @@ class EngineIOServer:
     def __len__(self) -> int:
         """Sessions that exist."""
         return len(self._connections)
-
-    def applications(self) -> list[Application]:
-        """The application's side of each session."""
-        return [connection.application for connection in self._connections.values()]
 
     def find(self, sid: str) -> Connection:
         """The connection with this sid.
@@ -135,9 +134,7 @@ class EngineIOServer:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-        if not self._connections and self._empty is not None:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
+        self._check_empty()
 
     def ended(self, connection: Connection, reason: str) -> None:
         """Count the end of a session."""
@@ -165,17 +162,23 @@ class EngineIOServer:
     # -- the end
 
     async def close(self) -> None:
-        """Refuse new connections, end all, wait for their close at most ``close_timeout``, cut the rest."""
+        """Refuse new connections, end all, wait for their close at most ``close_timeout``, cut the rest.
+
+        Done when sessions and sockets are gone and the last answers to polls were written.
+        """
         self._closing = True
+        if self._is_empty():
+            return
         for connection in list(self._connections.values()):
             connection.close("server shutting down")
         self._settle_all_now()
-        if self._connections:
+        if not self._is_empty():
             self._empty = Deferred()
             call = self.reactor.callLater(self.settings.close_timeout, self._abort_all)
             await self._empty
             if call.active():
                 call.cancel()
+        await deferLater(self.reactor, _LAST_WRITES)
 
     def _settle_all_now(self) -> None:
         if self._settle_call is not None:
@@ -185,6 +188,15 @@ class EngineIOServer:
     def _abort_all(self) -> None:
         for connection in list(self._connections.values()):
             connection.abort()
+        self.sockets.cut_all()
+
+    def _is_empty(self) -> bool:
+        return not self._connections and not self.sockets.open_sockets
+
+    def _check_empty(self) -> None:
+        if self._empty is not None and self._is_empty():
+            empty, self._empty = self._empty, None
+            empty.callback(None)
 
     # -- WebSockets that wait for nobody
 

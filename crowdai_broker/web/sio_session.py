@@ -131,11 +131,6 @@ class SioSession:
         else:
             self._say_goodbye(socket, "server namespace disconnect")
 
-    def say_goodbye_to_all(self, reason: str) -> None:
-        """Send every namespace's DISCONNECT."""
-        for socket in list(self._sockets.values()):
-            self._say_goodbye(socket, reason)
-
     def allow(self, max_message_bytes: int | None, max_attachment_bytes: int | None) -> None:
         """Raise the client's bounds."""
         self.connection.allow(max_message_bytes, max_attachment_bytes)
@@ -185,7 +180,7 @@ class SioSession:
             return
         namespace.sockets[socket.sid] = socket
         reply, events = self._sio.accept(namespace.name, socket.sid)
-        self.connection.send(reply)
+        self.connection.send(reply, apart=True)
         socket.let_in()
         self._handle(events)
 

@@ -101,10 +101,10 @@ class SocketIOServer:
         return Room(self.namespace(namespace), room)
 
     async def close(self) -> None:
-        """Refuse new clients, disconnect all, wait at most ``close_timeout`` for them to go, cut the rest."""
-        for application in self._engine.applications():
-            if isinstance(application, SioSession):
-                application.say_goodbye_to_all("server shutting down")
+        """Refuse new clients, close all connections, wait at most ``close_timeout`` for it, cut the rest.
+
+        No namespace is sent its DISCONNECT: clients would take it as put out on purpose and not come back.
+        """
         await self._engine.close()
 
     def _session(self, connection: Connection) -> SioSession:

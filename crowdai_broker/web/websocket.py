@@ -12,6 +12,7 @@ What Autobahn 26.10 leaves to us, each measured:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import autobahn.websocket.protocol as autobahn_protocol
@@ -162,13 +163,20 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
         """Skip the logging around it."""
         self._dataReceived(data)
 
+    def connectionMade(self) -> None:
+        """The transport is ours."""
+        self.factory.open_sockets.add(self)
+        super().connectionMade()
+
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The transport is gone."""
         self._stop_clock()
+        self.factory.open_sockets.discard(self)
         super().connectionLost(Failure(ConnectionDone()) if reason is None else reason)
         if self._opened:
             self._opened = False
             self._owner.socket_lost(self)
+        self.factory.socket_gone()
 
     def _closeConnection(self, abort: bool = False) -> None:
         # A reset could overtake what the peer has not read yet; wait for it, but not for long.
@@ -202,10 +210,16 @@ ServerSocket.log.set_log_level("error")  # a peer's bad frames are counted, not 
 
 
 class SocketFactory(WebSocketServerFactory):  # type: ignore[misc]
-    """Makes :class:`ServerSocket` out of upgrade requests of ``twisted.web``."""
+    """Makes :class:`ServerSocket` out of upgrade requests of ``twisted.web``.
 
-    def __init__(self, reactor: IReactorTime, close_timeout: float) -> None:
+    :param socket_gone: called when one is gone, and has told its owner.
+    :ivar open_sockets: those whose connections are not gone yet.
+    """
+
+    def __init__(self, reactor: IReactorTime, close_timeout: float, socket_gone: Callable[[], None]) -> None:
         super().__init__(reactor=reactor, server="")
+        self.open_sockets: set[ServerSocket] = set()
+        self.socket_gone = socket_gone
         self._clock = reactor
         self._close_timeout = close_timeout
         self.setProtocolOptions(
@@ -219,6 +233,11 @@ class SocketFactory(WebSocketServerFactory):  # type: ignore[misc]
         """Answer an upgrade request; the connection is the owner's from then on."""
         request.requestHeaders.removeHeader(b"Origin")  # checked; Autobahn would read it its own way
         return WebSocketResource(_Builder(self, owner, max_bytes)).render(request)
+
+    def cut_all(self) -> None:
+        """Drop all connections."""
+        for socket in list(self.open_sockets):
+            socket.cut()
 
     def build(self, owner: SocketOwner, max_bytes: int) -> ServerSocket:
         """A socket that waits for its connection."""

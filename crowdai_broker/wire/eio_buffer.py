@@ -9,12 +9,17 @@ from crowdai_broker.wire.faults import SlowPeer
 
 
 class OutgoingBuffer:
-    """First in, first out; a peer that does not read ends, nothing is buffered without bound."""
+    """First in, first out; a peer that does not read ends, nothing is buffered without bound.
+
+    A mark behind a packet ends the write it goes out with: what follows goes out in a later one.
+    """
 
     def __init__(self, max_packets: int, max_bytes: int) -> None:
         self._max_packets = max_packets
         self._max_bytes = max_bytes
         self._packets: deque[Packet] = deque()
+        self._marks: deque[int] = deque()
+        self._taken = 0
         self.size = 0
 
     def __len__(self) -> int:
@@ -35,17 +40,28 @@ class OutgoingBuffer:
         self._packets.append(packet)
         self.size += size
 
+    def mark(self) -> None:
+        """End a write behind what is queued now."""
+        self._marks.append(self._taken + len(self._packets))
+
+    def take_to_mark(self) -> tuple[list[Packet], bool]:
+        """Take the packets of one write; the second value says whether a mark ended it."""
+        if not self._marks:
+            return self.take(), False
+        return self.take(self._marks[0] - self._taken), True
+
     def take(self, limit: int | None = None) -> list[Packet]:
         """The oldest packets, at most ``limit`` of them."""
-        if limit is None or limit >= len(self._packets):
-            batch = list(self._packets)
-            self.clear()
-            return batch
-        batch = [self._packets.popleft() for _ in range(limit)]
+        count = len(self._packets) if limit is None else min(limit, len(self._packets))
+        batch = [self._packets.popleft() for _ in range(count)]
         self.size -= sum(len(packet.data) + 1 for packet in batch)
+        self._taken += count
+        while self._marks and self._marks[0] <= self._taken:
+            self._marks.popleft()
         return batch
 
     def clear(self) -> None:
         """Forget everything."""
         self._packets.clear()
+        self._marks.clear()
         self.size = 0

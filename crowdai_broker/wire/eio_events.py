@@ -43,6 +43,10 @@ class SendBytes(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class PauseWrites(msgspec.Struct, frozen=True):
+    """What was written is to arrive alone: call ``resume_writes`` some milliseconds later."""
+
+
 class SendToCandidate(msgspec.Struct, frozen=True):
     """Write these bytes (one WebSocket frame) to the WebSocket that tries to become the transport."""
 
@@ -66,6 +70,7 @@ Output = (
     | AnswerPoll
     | CutPost
     | SendBytes
+    | PauseWrites
     | SendToCandidate
     | CloseSocket
     | CloseCandidate

@@ -1,4 +1,4 @@
-r"""Polling payloads: several packets in one HTTP body, in the five framings that exist.
+r"""Several packets in one piece: an HTTP body in the five framings that exist, or WebSocket frames.
 
 * protocol 4: packets joined by 0x1e (``4hello\x1e4€``);
 * protocol 3 text: ``<length>:<packet>`` where length counts UTF-16 code units (``6:4hello2:4€``);
@@ -27,9 +27,11 @@ from crowdai_broker.wire.eio_packet import (
     decode_text,
     encode_base64,
     encode_binary,
+    encode_frame,
     encode_text,
 )
 from crowdai_broker.wire.faults import PacketError, TooBig
+from crowdai_broker.wire.ws_frame import encode_ws_frame
 
 RECORD_SEPARATOR: Final = b"\x1e"
 TEXT_TYPE: Final = b"text/plain; charset=UTF-8"
@@ -76,6 +78,15 @@ def encode_payload(packets: Iterable[Packet], form: Format) -> tuple[bytes, byte
     if form.old_python or (not form.b64 and any(packet.binary for packet in batch)):
         return b"".join(map(_encode_octets, batch)), OCTET_TYPE
     return _encode_texts(batch, 3), TEXT_TYPE
+
+
+def encode_frames(packets: Iterable[Packet], form: Format) -> bytes:
+    """A WebSocket frame for each packet, joined for one write."""
+    frames = []
+    for packet in packets:
+        payload, binary = encode_frame(packet, form.version, b64=form.b64)
+        frames.append(encode_ws_frame(payload, binary=binary))
+    return b"".join(frames)
 
 
 def decode_payload(body: bytes, form: Format, *, octets: bool, max_packets: int) -> Decoded:

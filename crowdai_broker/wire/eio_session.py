@@ -12,9 +12,7 @@ was measured on engine.io 3.6.2 and 6.6.12.
 
 from __future__ import annotations
 
-import enum
-
-from crowdai_broker.wire import eio_packet
+from crowdai_broker.wire import eio_packet, faults
 from crowdai_broker.wire.eio_buffer import OutgoingBuffer
 from crowdai_broker.wire.eio_candidate import Candidate, Step
 from crowdai_broker.wire.eio_events import (
@@ -25,6 +23,7 @@ from crowdai_broker.wire.eio_events import (
     CutPost,
     MessageReceived,
     Output,
+    PauseWrites,
     SendBytes,
     SendToCandidate,
     Upgraded,
@@ -32,28 +31,9 @@ from crowdai_broker.wire.eio_events import (
 from crowdai_broker.wire.eio_handshake import TransportName, open_packet
 from crowdai_broker.wire.eio_heartbeat import Beat, heartbeat
 from crowdai_broker.wire.eio_packet import Packet, PacketType, decode_frame, encode_frame
-from crowdai_broker.wire.eio_payload import Format, decode_payload, encode_payload, post_bound
-from crowdai_broker.wire.eio_settings import SessionSettings
-from crowdai_broker.wire.faults import (
-    HttpRefusal,
-    Overlap,
-    PingTimeout,
-    SlowPeer,
-    TooBig,
-    Violation,
-    WireError,
-    bad_request,
-    session_unknown,
-)
+from crowdai_broker.wire.eio_payload import Format, decode_payload, encode_frames, encode_payload, post_bound
+from crowdai_broker.wire.eio_settings import SessionSettings, State
 from crowdai_broker.wire.ws_frame import encode_ws_frame
-
-
-class State(enum.Enum):
-    """See the module's text."""
-
-    OPEN = enum.auto()
-    DRAINING = enum.auto()
-    CLOSED = enum.auto()
 
 
 class EioSession:
@@ -80,9 +60,11 @@ class EioSession:
         self._outputs: list[Output] = []
         self._polling = False
         self._posting = False
+        self._paused = False
         self._candidate: Candidate | None = None
         self._drained_by: float | None = None
         self._buffer.put(open_packet(sid, transport, settings))
+        self._buffer.mark()
 
     # -- what comes out
 
@@ -124,9 +106,22 @@ class EioSession:
             return
         try:
             self._buffer.put(packet)
-        except SlowPeer as error:
+        except faults.SlowPeer as error:
             self._buffer.clear()
             self.fail(error)
+
+    def mark(self) -> None:
+        """Let what is queued so far go out in a write of its own, if it goes by WebSocket.
+
+        Who begins to listen for a packet only when it has the one before (the public conformance suites do)
+        misses the second of two that arrive in one piece; the reference writes each frame apart.
+        """
+        if self.state is State.OPEN:
+            self._buffer.mark()
+
+    def resume_writes(self) -> None:
+        """What a mark kept back may go out with the next :meth:`flush`."""
+        self._paused = False
 
     def flush(self) -> None:
         """Turn what is queued into an answer or into one write, if the transport can take it."""
@@ -134,7 +129,7 @@ class EioSession:
             return
         if self._polling:
             self._answer(self._buffer.take(self._settings.max_packets_per_answer))
-        elif self.transport == "websocket" and self.writable and self.state is State.OPEN:
+        elif self.transport == "websocket" and self.writable and not self._paused:
             self._send_frames()
 
     def close(self, reason: str, now: float) -> None:
@@ -142,7 +137,7 @@ class EioSession:
         if self.state is not State.OPEN:
             return
         if self.transport == "websocket":
-            self.flush()
+            self._send_the_rest()
             self._end(reason, None)
             return
         if self._close_pending_poll():
@@ -153,7 +148,7 @@ class EioSession:
         self.state = State.DRAINING
         self._outputs.append(Closed(reason))
 
-    def fail(self, error: WireError) -> None:
+    def fail(self, error: faults.WireError) -> None:
         """End the session at once because of what the peer did."""
         if self.state is State.CLOSED:
             return
@@ -170,8 +165,8 @@ class EioSession:
         """
         self._check_polling()
         if self._polling:
-            self.fail(Overlap("two GETs at once"))
-            raise HttpRefusal(400, None, "overlap")
+            self.fail(faults.Overlap("two GETs at once"))
+            raise faults.HttpRefusal(400, None, "overlap")
         self._polling = True
         if self.state is State.DRAINING:
             self._drain()
@@ -194,15 +189,15 @@ class EioSession:
         self._check_polling()
         if self._posting:
             self._outputs.append(CutPost())
-            self.fail(Overlap("two POSTs at once"))
-            raise HttpRefusal(400, None, "overlap")
+            self.fail(faults.Overlap("two POSTs at once"))
+            raise faults.HttpRefusal(400, None, "overlap")
         self._posting = True
 
     def post_lost(self) -> None:
         """The POST's connection is gone before its end, or its body was larger than allowed."""
         if self._posting:
             self._posting = False
-            self.fail(Overlap("a POST was not finished"))
+            self.fail(faults.Overlap("a POST was not finished"))
 
     def post_refused(self) -> None:
         """The POST ended with an error status that leaves the session unharmed (413 in protocol 4)."""
@@ -218,8 +213,8 @@ class EioSession:
         if self.state is not State.OPEN:
             return
         if octets and self.form.version == 4:
-            self.fail(Overlap("application/octet-stream in protocol 4"))
-            raise HttpRefusal(400, None, "content type")
+            self.fail(faults.Overlap("application/octet-stream in protocol 4"))
+            raise faults.HttpRefusal(400, None, "content type")
         limit = self._settings.max_packets_per_post
         decoded = decode_payload(body, self.form, octets=octets, max_packets=limit)
         for packet in decoded.packets:
@@ -237,7 +232,7 @@ class EioSession:
             return
         try:
             packet = decode_frame(data, self.form.version, binary=binary)
-        except WireError as error:
+        except faults.WireError as error:
             self.fail(error)
         else:
             self._packet(packet, now)
@@ -287,20 +282,20 @@ class EioSession:
             self.send(eio_packet.PING)
             self.flush()
         elif beat is Beat.GIVE_UP:
-            self.fail(PingTimeout("no sign of life in time"))
+            self.fail(faults.PingTimeout("no sign of life in time"))
 
     # -- inside
 
     def _check_polling(self) -> None:
         if self.state is State.CLOSED:
-            raise session_unknown()
+            raise faults.session_unknown()
         if self.transport != "polling":
-            raise bad_request()
+            raise faults.bad_request()
 
     def _packet(self, packet: Packet, now: float) -> None:
         limit = self.max_binary_bytes if packet.binary else self.max_message_bytes
         if len(packet.data) > limit:
-            self.fail(TooBig("a packet above its bound"))
+            self.fail(faults.TooBig("a packet above its bound"))
             return
         self._heartbeat.packet(now)
         if packet.type is PacketType.MESSAGE:
@@ -316,7 +311,7 @@ class EioSession:
         if self.form.version == 3:
             self.send(eio_packet.PONG)
         else:
-            self.fail(Violation("a ping from a client of protocol 4"))
+            self.fail(faults.Violation("a ping from a client of protocol 4"))
 
     def _closed_by_peer(self) -> None:
         if self._polling:
@@ -355,13 +350,15 @@ class EioSession:
             self._candidate.poll_answered()
         self._outputs.append(AnswerPoll(*encode_payload(packets, self.form)))
 
+    def _send_the_rest(self) -> None:
+        while self._buffer and self.writable:
+            self._send_frames()
+
     def _send_frames(self) -> None:
-        version, b64 = self.form.version, self.form.b64
-        frames = []
-        for packet in self._buffer.take():
-            payload, binary = encode_frame(packet, version, b64=b64)
-            frames.append(encode_ws_frame(payload, binary=binary))
-        self._outputs.append(SendBytes(b"".join(frames)))
+        packets, self._paused = self._buffer.take_to_mark()
+        self._outputs.append(SendBytes(encode_frames(packets, self.form)))
+        if self._paused:
+            self._outputs.append(PauseWrites())
 
     def _close_pending_poll(self) -> bool:
         """Whether everything still to be said, the close packet too, went into a pending GET."""

@@ -1,6 +1,8 @@
-"""Times and bounds of one Engine.IO session."""
+"""Times, bounds and states of one Engine.IO session."""
 
 from __future__ import annotations
+
+import enum
 
 import msgspec
 
@@ -21,3 +23,11 @@ class SessionSettings(msgspec.Struct, frozen=True):
     max_buffered_packets: int = 10_000
     max_packets_per_post: int = 10_000
     max_packets_per_answer: int = 16
+
+
+class State(enum.Enum):
+    """See :mod:`crowdai_broker.wire.eio_session`."""
+
+    OPEN = enum.auto()
+    DRAINING = enum.auto()
+    CLOSED = enum.auto()

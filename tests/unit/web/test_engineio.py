@@ -478,6 +478,8 @@ class CloseTests(EngineIOTestCase):
         self.assertEqual(done, [])
         self.assertEqual(self.ends, ["server shutting down"] * 2)
         self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").body, b"6\x1e1")
+        self.assertEqual(done, [])
+        self.clock.advance(0.1)  # for the last answer to be written
         self.assertEqual(done, [None])
 
     def test_does_not_wait_forever(self) -> None:
@@ -487,6 +489,7 @@ class CloseTests(EngineIOTestCase):
         done = self.close()
         self.assertEqual(socket.frames()[1:], [("close", None)])
         self.clock.advance(5)
+        self.clock.advance(0.1)
         self.assertEqual(done, [None])
         self.assertTrue(socket.transport.gone)
         self.assertEqual(self.clock.getDelayedCalls(), self.idle_timers())

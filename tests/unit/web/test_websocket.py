@@ -23,6 +23,7 @@ from crowdai_broker.wire.eio_packet import message
 from tests.unit.web.memory import Site, WebSocket
 from tests.unit.web.test_engineio import PATH, POLL, SOCKET, Echo, EngineIOTestCase
 
+APART = 0.005
 KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
 
 
@@ -32,6 +33,7 @@ class SessionTests(EngineIOTestCase):
         made = self.site.websocket(target)
         (first,) = made.frames()
         assert isinstance(first, str)
+        self.clock.advance(APART)
         self.assertTrue(first.startswith('0{"sid"'))
         return made
 

@@ -13,6 +13,18 @@ from tests.unit.wire.profile import BRISK
 
 
 class BufferTests(SynchronousTestCase):
+    def test_marks(self) -> None:
+        """A write ends at its mark; marks that were passed otherwise are forgotten."""
+        buffer = OutgoingBuffer(10, 1000)
+        for text in "abcd":
+            buffer.put(message(text))
+            buffer.mark()
+        self.assertEqual(buffer.take_to_mark(), ([message("a")], True))
+        self.assertEqual(buffer.take(2), [message("b"), message("c")])
+        buffer.put(message("e"))
+        self.assertEqual(buffer.take_to_mark(), ([message("d")], True))
+        self.assertEqual(buffer.take_to_mark(), ([message("e")], False))
+
     @BRISK
     @given(st.lists(st.integers(0, 30) | st.none(), max_size=60))
     def test_any_order(self, steps: list[int | None]) -> None:
@@ -34,5 +46,5 @@ class BufferTests(SynchronousTestCase):
                         buffer.put(packet)
             self.assertEqual(len(buffer), len(waiting))
             self.assertEqual(buffer.size, sum(len(packet.data) + 1 for packet in waiting))
-        self.assertEqual(buffer.take(), waiting)
+        self.assertEqual(buffer.take_to_mark(), (waiting, False))
         self.assertEqual((len(buffer), buffer.size), (0, 0))

@@ -17,6 +17,7 @@ from crowdai_broker.wire.eio_events import (
     CutPost,
     MessageReceived,
     Output,
+    PauseWrites,
     SendBytes,
     SendToCandidate,
     Upgraded,
@@ -24,8 +25,8 @@ from crowdai_broker.wire.eio_events import (
 from crowdai_broker.wire.eio_handshake import TransportName
 from crowdai_broker.wire.eio_packet import message
 from crowdai_broker.wire.eio_payload import TEXT_TYPE, Format
-from crowdai_broker.wire.eio_session import EioSession, State
-from crowdai_broker.wire.eio_settings import SessionSettings
+from crowdai_broker.wire.eio_session import EioSession
+from crowdai_broker.wire.eio_settings import SessionSettings, State
 from crowdai_broker.wire.faults import HttpRefusal, Violation
 from crowdai_broker.wire.ws_frame import encode_ws_frame
 from tests.unit.wire.profile import BRISK
@@ -54,6 +55,7 @@ def session(
         made.poll_arrived(0.0)
     made.flush()
     made.take()
+    made.resume_writes()
     return made
 
 
@@ -91,9 +93,10 @@ class OpenTests(Machine):
     def test_websocket(self) -> None:
         """The open packet is the first frame."""
         machine = EioSession("sid", V4, "websocket", SETTINGS, 0.0)
-        (output,) = self.said(machine)
+        output, pause = self.said(machine)
         assert isinstance(output, SendBytes)
-        self.assertTrue(output.data[2:].startswith(b'0{"sid"'[2:]) or b'0{"sid":"sid"' in output.data)
+        self.assertIn(b'0{"sid":"sid"', output.data)
+        self.assertEqual(pause, PauseWrites())
 
 
 class PollingTests(Machine):
@@ -113,6 +116,15 @@ class PollingTests(Machine):
         self.assertEqual(self.said(machine), [])
         machine.poll_arrived(0.0)
         self.assertEqual(self.said(machine), [answer(b"2:4a")])
+
+    def test_marks(self) -> None:
+        """They are for WebSockets only: an answer takes what there is."""
+        machine = session()
+        machine.send(message("a"))
+        machine.mark()
+        machine.send(message("b"))
+        machine.poll_arrived(0.0)
+        self.assertEqual(self.said(machine), [answer(b"4a\x1e4b")])
 
     def test_sixteen_packets(self) -> None:
         """No answer holds more packets than python-engineio takes."""
@@ -302,6 +314,34 @@ class WebSocketTests(Machine):
         machine.send(message(b"b"))
         expected = frame(b"4a") + encode_ws_frame(b"b", binary=True)
         self.assertEqual(self.said(machine), [SendBytes(expected)])
+
+    def test_marks(self) -> None:
+        """What is queued behind a mark waits until writing may go on."""
+        machine = session(transport="websocket")
+        machine.send(message("a"))
+        machine.mark()
+        machine.send(message("b"))
+        machine.mark()
+        machine.send(message("c"))
+        machine.send(message("d"))
+        self.assertEqual(self.said(machine), [SendBytes(frame(b"4a")), PauseWrites()])
+        self.assertEqual(self.said(machine), [])
+        machine.resume_writes()
+        self.assertEqual(self.said(machine), [SendBytes(frame(b"4b")), PauseWrites()])
+        machine.resume_writes()
+        self.assertEqual(self.said(machine), [SendBytes(frame(b"4c") + frame(b"4d"))])
+
+    def test_close_behind_a_mark(self) -> None:
+        """The end does not wait."""
+        machine = session(transport="websocket")
+        machine.send(message("a"))
+        machine.mark()
+        machine.send(message("b"))
+        machine.close("x", 0.0)
+        self.assertEqual(
+            [output for output in self.said(machine) if not isinstance(output, PauseWrites)],
+            [SendBytes(frame(b"4a")), SendBytes(frame(b"4b")), CloseSocket(), Closed("x")],
+        )
 
     def test_messages(self) -> None:
         """Text and binary."""
