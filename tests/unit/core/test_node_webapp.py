@@ -39,6 +39,7 @@ class DownTests(NodeCase):
         self.world.webapp.down = False
         self.world.run(61, 1)
         self.assertEqual([grade.score for grade in self.world.webapp.rows[1].grades], [1.0])
+        self.assertEqual(self.world.webapp.count("submission_info"), 0)
         self.assertEqual(self.world.redis.effects, {})
         self.assertEqual(len(self.node.node.delivery), 0)
 

@@ -200,6 +200,15 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual((len(self.handled), self.settled), (3, ["x-0", "y-0"]))
         self.assertIs(self.handled[2].state, EffectState.SENT)
 
+    def test_store_away_before_anything_was_sent(self) -> None:
+        """A try that cannot begin before its lease is old is given back as what it was, and leased anew."""
+        for _ in range(20):
+            self.store.fail_next("job", "before")
+        self.accept()
+        self.run_for(22)
+        (handled,) = self.handled
+        self.assertEqual((handled.state, handled.tries), (EffectState.NEW, 2))
+
     def test_stopped(self) -> None:
         """After its stop an outbox begins nothing, and what it works on is finished."""
         waits: Deferred[Verdict] = Deferred()

@@ -6,7 +6,7 @@ from crowdai_broker.config import ChallengeTable
 from crowdai_broker.core.model import JobState
 
 from .node_case import NodeCase
-from .world import Participant, a_config
+from .world import Participant, a_config, result_of
 
 
 class SweepTests(NodeCase):
@@ -49,6 +49,17 @@ class SweepTests(NodeCase):
         (job,) = self.world.jobs(execution_id)
         self.assertEqual((job.state, job.attempts), (JobState.DISPATCHED, 2))
         self.assertEqual(sum("was given up" in text for text in self.ada.messages("INFO")), 1)
+
+    def test_attempt_that_another_node_ended(self) -> None:
+        """A node forgets attempts that it heard no end of, some time after their deadline."""
+        self.begin(a_config(job_timeout=10))
+        execution_id = self.ada.execute("evaluate").execution_id
+        other = self.world.make_node("n2")
+        asked = {"session_token": self.ada.token, "execution_id": execution_id}
+        result_of(other.node.participants.cancel([asked]))
+        self.assertEqual(len(self.node.node.relay.attempts), 1)
+        self.world.run(110, 5)
+        self.assertEqual(len(self.node.node.relay.attempts), 0)
 
     def test_order_that_lay_too_long(self) -> None:
         """An order that nobody took in time is taken back before the job is given out again."""
