@@ -31,7 +31,8 @@ key                            type    meaning                                  
 =============================  ======  ===========================================  =========================
 
 Channels: ``node:<node>`` tells a node of events that others logged. Grader queues
-(``<queue>::enqueue_job``) have no prefix: graders know them by that name.
+(``<queue>::enqueue_job``) have no prefix: graders know them by that name. On a Redis of graders are only
+their queues, ``responses:<node>``, and ``removed``: hash, list → entries ever removed from it.
 
 An *execution* and all that is said to live as long does not expire while a job of it is not terminal or an
 effect is not settled; then its participant's key is erased at once, and the rest 48 hours later.
@@ -77,7 +78,7 @@ KEEP = 172_800.0  #: s that a finished execution is kept
 STALE_SKIPS = 256  #: lane entries that one take passes over because their jobs do not wait any more
 
 _SESSION = msgspec.json.Decoder(Session)
-_NEWS = msgspec.msgpack.Decoder(tuple[str, list[Any]])
+_NEWS = msgspec.msgpack.Decoder(tuple[str, list[Any] | None])  # an execution's events, or a challenge's work
 
 
 @implementer(IStore)
@@ -128,6 +129,10 @@ class RedisStore:
     async def unfinished(self, challenge: str) -> int:
         """Count jobs that are not terminal."""
         return int(await self._client.execute("HGET", self._key("unfinished"), challenge) or 0)
+
+    async def announce(self, challenge: str) -> None:
+        """Tell all nodes that a job waits."""
+        await self._scripts.call("announce", message=msgspec.msgpack.encode((challenge, None)))
 
     async def accept(self, acceptance: Acceptance) -> Accepted:
         """Store an execution."""
@@ -295,14 +300,19 @@ class RedisStore:
 
     # -- other nodes' events
 
-    def listen(self, listener: EventsListener, on_gap: Callable[[], None]) -> None:
+    def listen(
+        self, listener: EventsListener, on_gap: Callable[[], None], on_work: Callable[[str], None]
+    ) -> None:
         """Call the listener with other nodes' events, from now until :meth:`close`."""
         if self._subscriber is not None:
             raise ValueError("a store has one listener")
 
         def heard(message: bytes) -> None:
-            execution_id, parts = _NEWS.decode(message)
-            listener(execution_id, records.read_parts(parts))
+            name, parts = _NEWS.decode(message)
+            if parts is None:
+                on_work(name)
+            else:
+                listener(name, records.read_parts(parts))
 
         self._subscriber = self._client.subscriber(self._key("node", self.node), heard, on_gap)
         self._subscriber.start()
