@@ -160,6 +160,7 @@ class Connection:
         :raises HttpRefusal: it is not welcome.
         """
         try:
+            self.session.tick(self._clock.seconds())  # it may be over, its timer only late
             self.session.poll_arrived(self._clock.seconds())
             self._get = request
             request.notifyFinish().addErrback(self._get_lost, request)
@@ -172,6 +173,7 @@ class Connection:
         :raises HttpRefusal: it is not welcome.
         """
         try:
+            self.session.tick(self._clock.seconds())
             self.session.post_begun()
             self._post = request
         finally:

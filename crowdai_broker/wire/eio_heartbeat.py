@@ -8,9 +8,12 @@ pong counts as life (measured on engine.io 6.6: 563 ms at 300/200). Protocol 3: 
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from crowdai_broker.wire.eio_packet import EioVersion
+
+#: The part of the timeout by which a ping may be late without the pong getting more time.
+_LATENESS: Final = 0.1
 
 
 class Beat(enum.Enum):
@@ -60,7 +63,9 @@ class ServerPings:
         if self._waiting:
             return Beat.GIVE_UP
         self._waiting = True
-        self.deadline = now + self._timeout
+        # A timer is always a little late; that is not to add up. Who gets the ping late has the whole time.
+        late = now - self.deadline
+        self.deadline = (self.deadline if late < self._timeout * _LATENESS else now) + self._timeout
         return Beat.SEND_PING
 
 

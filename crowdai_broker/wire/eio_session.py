@@ -60,7 +60,9 @@ class EioSession:
         self._outputs: list[Output] = []
         self._polling = False
         self._posting = False
-        self._paused = False
+        self._paused = transport == "websocket"  # the answer to its handshake is to arrive alone, too
+        if self._paused:
+            self._outputs.append(PauseWrites())
         self._candidate: Candidate | None = None
         self._drained_by: float | None = None
         self._buffer.put(open_packet(sid, transport, settings))

@@ -20,6 +20,9 @@ from crowdai_broker.web.engineio import EngineIOServer
 from crowdai_broker.web.site import BodyWatcher, BoundedSite
 from crowdai_broker.web.socketio import SocketIOServer
 
+#: Seconds between writes that are not to arrive in one piece.
+APART = 0.005
+
 
 class Transport(StringTransport):
     """Remembers that it was aborted, and may be told to close twice, as a real one."""
@@ -194,4 +197,6 @@ class Site:
 
     def websocket(self, target: str, address: str = "192.0.2.1", **headers: str) -> WebSocket:
         """A WebSocket after its handshake."""
-        return WebSocket(self.site, target, address, **headers).opened()
+        socket = WebSocket(self.site, target, address, **headers).opened()
+        self.clock.advance(APART)
+        return socket

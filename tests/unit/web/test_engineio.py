@@ -205,6 +205,16 @@ class LossTests(EngineIOTestCase):
         self.assertEqual((answer.status, answer.body), (400, b""))
         self.assertEqual(self.ends, ["transport error"])
 
+    def test_late_timer(self) -> None:
+        """A session that is over is over for a GET, even if its timer has not fired yet."""
+        sid = self.open()
+        self.clock.advance(25)
+        get = self.site.connect()
+        self.clock.rightNow += 20
+        get.request("GET", f"{POLL}&sid={sid}")
+        self.assertEqual(json.loads(get.answer().body)["code"], 1)
+        self.assertEqual(self.ends, ["ping timeout"])
+
     def test_ping_timeout(self) -> None:
         """Time alone ends a session, and its timer with it."""
         sid = self.open()

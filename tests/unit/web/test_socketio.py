@@ -18,13 +18,12 @@ from crowdai_broker.web.socketio import (
     SocketIOServer,
     SocketIOSettings,
 )
-from tests.unit.web.memory import Site, WebSocket
+from tests.unit.web.memory import APART, Site, WebSocket
 
 SOCKET5 = "/socket.io/?EIO=4&transport=websocket"
 SOCKET4 = "/socket.io/?EIO=3&transport=websocket"
 POLL4 = "/socket.io/?EIO=3&transport=polling"
 OLD = f"{POLL4}&t=1700000000000-0"
-APART = 0.005
 PLACEHOLDER = '{"_placeholder":true,"num":0}'
 
 

@@ -20,10 +20,9 @@ from crowdai_broker.web.engineio import EngineIOServer
 from crowdai_broker.web.socketio_settings import SocketIOSettings
 from crowdai_broker.web.websocket import has_native_helpers
 from crowdai_broker.wire.eio_packet import message
-from tests.unit.web.memory import Site, WebSocket
+from tests.unit.web.memory import APART, Site, WebSocket
 from tests.unit.web.test_engineio import PATH, POLL, SOCKET, Echo, EngineIOTestCase
 
-APART = 0.005
 KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
 
 

@@ -53,6 +53,7 @@ def session(
     made = EioSession("sid", form, transport, settings, 0.0)
     if transport == "polling":
         made.poll_arrived(0.0)
+    made.resume_writes()
     made.flush()
     made.take()
     made.resume_writes()
@@ -91,8 +92,10 @@ class OpenTests(Machine):
         self.assertTrue(output.body.startswith(b'0{"sid":"sid"'))
 
     def test_websocket(self) -> None:
-        """The open packet is the first frame."""
+        """The open packet is the first frame, apart from the handshake's answer and from what follows."""
         machine = EioSession("sid", V4, "websocket", SETTINGS, 0.0)
+        self.assertEqual(self.said(machine), [PauseWrites()])
+        machine.resume_writes()
         output, pause = self.said(machine)
         assert isinstance(output, SendBytes)
         self.assertIn(b'0{"sid":"sid"', output.data)
@@ -527,6 +530,15 @@ class HeartbeatTests(Machine):
         self.assertEqual(self.said(machine), [SendBytes(frame(b"2"))])
         machine.frame_received(b"3", binary=False, now=12.0)
         self.assertEqual(machine.deadline, 22.0)
+
+    def test_late_timers(self) -> None:
+        """A little lateness does not add up; a long one leaves the client its whole time."""
+        machine = session(transport="websocket")
+        machine.tick(10.4)
+        self.assertEqual(machine.deadline, 15.0)
+        machine = session(transport="websocket")
+        machine.tick(11.0)
+        self.assertEqual(machine.deadline, 16.0)
 
     def test_version_4_only_pongs_count(self) -> None:
         """Messages are no sign of life."""
