@@ -26,6 +26,8 @@ MEND = 1.0  # s between looks for what a failure of the store left undone
 BACKLOG = 5.0  # s between looks at the backlog: an operator or a dead node may have put a job back
 SWEEP = 30.0  # s between looks at the whole
 AT_ONCE = 128  # overdue jobs moved in one step
+SETTLING = 5.0  # s for which the store must have answered before a silent grader is blamed
+ABANDONED = 20_000  # ms after its deadline at which a job of another node is looked at: it may have died
 ATTEMPT_GRACE = 60_000  # ms after its deadline for which an attempt is kept in memory
 
 
@@ -68,6 +70,7 @@ class Sweep:
             self._every(SWEEP, "sweep", self._sweep),
         ]
         self._running: set[str] = set()
+        self._well_since = clock.seconds()
 
     async def start(self) -> None:
         """Give the first sign of life, then begin."""
@@ -98,6 +101,7 @@ class Sweep:
         try:
             await work()
         except StoreUnavailable as error:
+            self._well_since = self._clock.seconds()
             self.log.warn("{name} waits: {error}", name=name, error=error)
         finally:
             self._running.discard(name)
@@ -116,7 +120,15 @@ class Sweep:
         self._attempts.prune(self._now() - ATTEMPT_GRACE)
 
     async def _deadlines(self) -> None:
-        jobs = [job for job in await self._store.due_jobs(self._now(), AT_ONCE) if job.state in IN_FLIGHT]
+        """Move jobs whose grader was silent for too long, once all that it may have said was read.
+
+        While the store is away graders cannot say anything, and what they say of a dead node's jobs lies
+        there until that node is missed.
+        """
+        due = await self._store.due_jobs(self._now(), AT_ONCE)
+        if self._clock.seconds() < self._well_since + SETTLING:
+            return
+        jobs = [job for job in due if job.state in IN_FLIGHT and self._is_read(job)]
         if not jobs:
             return
         moves = [await self._overdue(job) for job in jobs]
@@ -124,6 +136,10 @@ class Sweep:
             self._attempts.forget(job.attempt)
             if moved.applied:
                 self._dispatcher.poke(job.challenge)
+
+    def _is_read(self, job: Job) -> bool:
+        """Tell whether what graders have said of a job was read, as far as this node can know."""
+        return job.node == self._node or job.due + ABANDONED <= self._now()
 
     async def _overdue(self, job: Job) -> Move:
         try:

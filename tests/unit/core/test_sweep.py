@@ -68,6 +68,41 @@ class SweepTests(NodeCase):
         self.world.run(12)
         self.assertEqual(len(self.world.grader.take_all()), 1)
 
+    def test_result_that_a_dead_node_left_unread(self) -> None:
+        """A job whose result lies on a dead node's list is not taken for silent before that list was read."""
+        self.begin(a_config(job_timeout=5))
+        execution_id = self.ada.execute("evaluate").execution_id
+        self.world.run(2)
+        self.world.kill(self.node)
+        self.world.make_node("n2")
+        self.take().complete(score=1)
+        self.world.run(20)
+        (job,) = self.world.jobs(execution_id)
+        self.assertEqual((job.state, job.attempts), (JobState.COMPLETE, 1))
+
+    def test_silent_job_of_a_dead_node(self) -> None:
+        """A job that a dead node gave to a silent grader goes to another one in the end."""
+        self.begin(a_config(job_timeout=5))
+        execution_id = self.ada.execute("evaluate").execution_id
+        self.take()
+        self.world.kill(self.node)
+        self.world.make_node("n2")
+        self.world.run(28)
+        self.assertEqual(self.world.jobs(execution_id)[0].attempts, 2)
+
+    def test_no_grader_is_blamed_for_a_store_that_was_away(self) -> None:
+        """After the store was away, graders have some seconds to say what they could not say meanwhile."""
+        self.begin(a_config(job_timeout=5))
+        execution_id = self.ada.execute("evaluate").execution_id
+        job = self.take()
+        self.world.run(4)
+        self.node.store.fail_next("due_jobs", "before")
+        self.node.store.fail_next("due_jobs", "before")
+        self.world.run(4)
+        job.complete(score=1)
+        self.world.run(10)
+        self.assertEqual(self.world.jobs(execution_id)[0].attempts, 1)
+
     def test_challenge_that_is_gone(self) -> None:
         """The deadline of a job whose challenge nobody can look up any more is kept by the defaults."""
         self.begin(a_config(job_timeout=70))
