@@ -37,6 +37,18 @@ class StoreUnavailable(BrokerError):
     """Redis cannot be reached or did not answer; what was asked may have happened or not."""
 
 
+class GraderRefused(BrokerError):
+    """A grader will not grade a job; its text is for the participant."""
+
+
+class GraderUnreachable(BrokerError):
+    """A grader did not take an order; it may have got it or not."""
+
+
+class GradingError(BrokerError):
+    """A grader cannot do what it was told, or an evaluator what it should; the text says why."""
+
+
 class OperatorError(BrokerError):
     """What an operator asked for cannot be done; its text says why."""
 

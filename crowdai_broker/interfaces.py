@@ -19,6 +19,7 @@ from .core.model import (
     EffectKind,
     EffectState,
     Execution,
+    Handing,
     Inbox,
     Job,
     Line,
@@ -70,6 +71,9 @@ class IStore(Interface):
 
     async def unfinished(challenge: str) -> int:
         """Return how many jobs of ``challenge`` are not terminal."""
+
+    async def announce(challenge: str) -> None:
+        """Tell all nodes that a job of ``challenge`` waits: another one may have a grader for it."""
 
     async def accept(acceptance: Acceptance) -> Accepted:
         """Store an execution with its jobs, events and effects; put its queued jobs in their lanes.
@@ -173,8 +177,12 @@ class IStore(Interface):
     def response_list(node: str) -> str:
         """Return the name of the list that graders of ``node``'s jobs put their events on."""
 
-    def listen(listener: EventsListener, on_gap: Callable[[], None]) -> None:
+    def listen(
+        listener: EventsListener, on_gap: Callable[[], None], on_work: Callable[[str], None]
+    ) -> None:
         """Call ``listener`` with the events of watched executions that other nodes log.
+
+        ``on_work`` is called with each challenge that a node :meth:`announces <announce>`, this one too.
 
         ``on_gap`` is called when some may have been missed, because listening begins later than this call
         or was interrupted: logs of watched executions are to be read again.
@@ -184,11 +192,18 @@ class IStore(Interface):
 class IGrader(Interface):
     """One kind of graders: how jobs get to them."""
 
-    def in_store(challenge: ChallengeConfig) -> bool:
-        """Tell whether the store hands out this challenge's orders itself, in the step that takes them."""
+    def handing(challenge: ChallengeConfig) -> Handing:
+        """Tell how this challenge's orders are handed out."""
 
-    async def dispatch(challenge: ChallengeConfig, orders: Sequence[Taken]) -> None:
-        """Hand out orders that were taken; they may have been or not if this raises :class:`BrokerError`."""
+    def room(name: str, challenge: ChallengeConfig) -> int:
+        """Return how many more jobs of a challenge can be handed out here now; asked only if ``HERE``."""
+
+    async def dispatch(challenge: ChallengeConfig, order: Taken) -> None:
+        """Hand out an order; never asked if ``IN_STORE``.
+
+        :raises crowdai_broker.errors.GraderRefused: the grader will not grade it; its text is the reason.
+        :raises crowdai_broker.errors.GraderUnreachable: it may have been handed out or not.
+        """
 
     async def untaken(challenge: ChallengeConfig, queue: str) -> int:
         """Return how many orders lie on ``queue`` that no grader has taken yet."""

@@ -71,6 +71,7 @@ class MemoryRedis:
         self.nodes: dict[str, int] = {}
         self.adopted: dict[str, str] = {}
         self.dropped: set[str] = set()
+        self.announcing: list[Callable[[str], None]] = []
         self.views: list[Callable[[set[str], str, Sequence[LoggedEvent]], None]] = []
         self._seconds = seconds
         self._keep = keep
@@ -203,6 +204,10 @@ class MemoryRedis:
         self.attempts[number] = job.job_id
         self.flight[job.challenge].add(job.job_id)
         order = order_text(job, number, take.response_channel)
+        if take.effect:
+            draft = EffectDraft(EffectKind.DISPATCH, number, take.now)
+            stored = self.executions[job.execution_id]
+            self._count(stored, self._add_effects(job, (draft,), stored, take.now))
         if take.push:
             self.lists[queue_key(take.queue or job.grader_id or job.challenge)].insert(0, order.encode())
         return Taken(job, order)
@@ -249,7 +254,7 @@ class MemoryRedis:
         job = replace(job, order=job.order + move.extend, submission_id=submission_id, due=due, **fields)
         self.jobs[job.job_id] = job = self._to(job, move)
         left = -(move.to in TERMINAL)
-        opened = self._settle(job, move) + self._add_effects(job, move, stored, now)
+        opened = self._settle(job, move) + self._add_effects(job, move.effects, stored, now)
         self._count(stored, left + opened, left)
         return Moved(True, job.execution_id, tuple(logged), stored.execution.unfinished)
 
@@ -282,9 +287,9 @@ class MemoryRedis:
         del self.effects[move.done, job.job_id]
         return -1
 
-    def _add_effects(self, job: Job, move: Move, stored: StoredExecution, now: int) -> int:
+    def _add_effects(self, job: Job, drafts: Sequence[EffectDraft], stored: StoredExecution, now: int) -> int:
         added = 0
-        for draft in move.effects:
+        for draft in drafts:
             added += (draft.kind, job.job_id) not in self.effects
             self.effects[draft.kind, job.job_id] = self._effect(job.job_id, draft, stored, now)
         return added

@@ -50,7 +50,9 @@ class MemoryStore:
         self._failures: defaultdict[str, deque[When]] = defaultdict(deque)
         self._listener: EventsListener | None = None
         self._on_gap: Callable[[], None] | None = None
+        self._on_work: Callable[[str], None] | None = None
         self.state.views.append(self._hear)
+        self.state.announcing.append(self._hear_of_work)
 
     def fail_next(self, method: str, when: When) -> None:
         """Let the next call of ``method`` fail before it did anything, or after it did all; calls add up."""
@@ -62,6 +64,10 @@ class MemoryStore:
         """Behave as if the connection that brings other nodes' events had been lost for a moment."""
         if self._on_gap is not None:
             self._on_gap()
+
+    def _hear_of_work(self, challenge: str) -> None:
+        if self._on_work is not None and self.node in self.state.nodes:
+            self._on_work(challenge)
 
     def _step(self, method: str, work: Callable[[], T]) -> T:
         failures = self._failures[method]
@@ -90,6 +96,10 @@ class MemoryStore:
     async def unfinished(self, challenge: str) -> int:
         """Count jobs that are not terminal."""
         return self._step("unfinished", lambda: self.state.unfinished.get(challenge, 0))
+
+    async def announce(self, challenge: str) -> None:
+        """Tell all nodes that a job waits."""
+        self._step("announce", lambda: [tell(challenge) for tell in self.state.announcing])
 
     async def accept(self, acceptance: Acceptance) -> Accepted:
         """Store an execution."""
@@ -226,9 +236,11 @@ class MemoryStore:
         """Return the name of a node's response list."""
         return f"memory:responses:{node}"
 
-    def listen(self, listener: EventsListener, on_gap: Callable[[], None]) -> None:
+    def listen(
+        self, listener: EventsListener, on_gap: Callable[[], None], on_work: Callable[[str], None]
+    ) -> None:
         """Call the listener with other nodes' events."""
-        self._listener, self._on_gap = listener, on_gap
+        self._listener, self._on_gap, self._on_work = listener, on_gap, on_work
 
 
 verifyClass(IStore, MemoryStore)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from ..config import ChallengeConfig
-from ..core.model import Job, Taken, order_text, queue_key, queue_of
+from ..core.model import Handing, Job, Taken, order_text, queue_key, queue_of
+from ..errors import GraderUnreachable, StoreUnavailable
 from ..interfaces import IGrader, IStore
 from .redis_client import RedisClient
 from .redis_servers import RedisServers
@@ -28,18 +26,21 @@ class RedisGraders:
         self._store = store
         self._servers = servers
 
-    def in_store(self, challenge: ChallengeConfig) -> bool:
+    def handing(self, challenge: ChallengeConfig) -> Handing:
         """On the store's own Redis, orders are pushed in the step that takes them."""
-        return not challenge.grader.redis_url
+        return Handing.BY_EFFECT if challenge.grader.redis_url else Handing.IN_STORE
 
-    async def dispatch(self, challenge: ChallengeConfig, orders: Sequence[Taken]) -> None:
-        """Push orders to their queues on the graders' Redis, the first to be popped first."""
-        client = self._redis(challenge)
-        queues: defaultdict[str, list[str]] = defaultdict(list)
-        for one in orders:
-            queues[queue_of(one.job, challenge.grader.queue)].append(one.order)
-        for queue, texts in queues.items():
-            await client.execute("LPUSH", queue_key(queue), *texts)
+    def room(self, name: str, challenge: ChallengeConfig) -> int:
+        """Return that a queue has room for what the configuration allows."""
+        return challenge.grader.max_in_flight
+
+    async def dispatch(self, challenge: ChallengeConfig, order: Taken) -> None:
+        """Push an order to its queue on the graders' Redis."""
+        queue = queue_of(order.job, challenge.grader.queue)
+        try:
+            await self._redis(challenge).execute("LPUSH", queue_key(queue), order.order)
+        except StoreUnavailable as error:
+            raise GraderUnreachable(f"the graders' Redis: {error}") from None
 
     async def untaken(self, challenge: ChallengeConfig, queue: str) -> int:
         """Return how many orders lie on the queue."""

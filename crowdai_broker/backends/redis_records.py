@@ -154,6 +154,7 @@ def asked_take(take: Take) -> dict[str, Any]:
         "now": take.now,
         "due": take.due,
         "push": take.push,
+        "effect": take.effect,
         "queue": take.queue,
         "tail": order_text(bare, _SLOT, take.response_channel).split(_SLOT),
         "list": queue_key(_SLOT).split(_SLOT),

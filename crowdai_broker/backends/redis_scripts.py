@@ -16,10 +16,12 @@ from ..core.model import Job
 from .redis_client import RedisClient, Script
 
 NAMES = (
-    "accept", "adopt", "beat", "counts", "drop", "elsewhere", "held", "jobs", "lease", "line", "move",
-    "postpone", "take", "unread", "watch",
+    "accept", "adopt", "announce", "beat", "counts", "drop", "elsewhere", "held", "jobs", "lease", "line",
+    "move", "postpone", "take", "unread", "watch",
 )  # fmt: skip
-_BUILDS_ON = {"accept": "records", "move": "records", "elsewhere": "entries", "unread": "entries"}
+_BUILDS_ON = {"elsewhere": "entries", "unread": "entries"} | dict.fromkeys(
+    ("accept", "move", "take"), "records"
+)
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder().decode
 

@@ -78,7 +78,7 @@ KEEP = 172_800.0  #: s that a finished execution is kept
 STALE_SKIPS = 256  #: lane entries that one take passes over because their jobs do not wait any more
 
 _SESSION = msgspec.json.Decoder(Session)
-_NEWS = msgspec.msgpack.Decoder(tuple[str, list[Any] | None])  # an execution's events, or a challenge's work
+_NEWS = msgspec.msgpack.Decoder(tuple[str, list[Any] | bool])  # an execution's events, or a challenge's work
 
 
 @implementer(IStore)
@@ -132,7 +132,7 @@ class RedisStore:
 
     async def announce(self, challenge: str) -> None:
         """Tell all nodes that a job waits."""
-        await self._scripts.call("announce", message=msgspec.msgpack.encode((challenge, None)))
+        await self._scripts.call("announce", challenge=challenge)
 
     async def accept(self, acceptance: Acceptance) -> Accepted:
         """Store an execution."""
@@ -309,7 +309,7 @@ class RedisStore:
 
         def heard(message: bytes) -> None:
             name, parts = _NEWS.decode(message)
-            if parts is None:
+            if isinstance(parts, bool):
                 on_work(name)
             else:
                 listener(name, records.read_parts(parts))

@@ -109,9 +109,9 @@ class Delivery:
     def __len__(self) -> int:
         return sum(map(len, self._followers.values()))
 
-    def start(self) -> None:
-        """Begin to hear of events that other nodes log."""
-        self._store.listen(self.deliver, self.catch_up_all)
+    def start(self, on_work: Callable[[str], None]) -> None:
+        """Begin to hear of events that other nodes log, and of work that they announce."""
+        self._store.listen(self.deliver, self.catch_up_all, on_work)
 
     @property
     def waiting(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -14,7 +14,7 @@ from ..interfaces import IGrader, IStore, Spawn
 from .attempts import Attempts
 from .catalogue import Catalogue
 from .lifecycle import returned
-from .model import Move, Take, Taken
+from .model import Handing, Move, Take, Taken
 
 AT_ONCE = 32  # jobs taken in one step
 NUMBER_BITS = 46  # unguessable, and exact in every language's numbers
@@ -26,7 +26,10 @@ def new_attempt_number() -> str:
 
 
 class Dispatcher:
-    """Gives waiting jobs to graders; a challenge at a time is worked on once at a time on this node."""
+    """Gives waiting jobs to graders; a challenge at a time is worked on once at a time on this node.
+
+    :param on_effects: called when orders were stored as effects.
+    """
 
     log = Logger()
 
@@ -39,6 +42,7 @@ class Dispatcher:
         graders: Mapping[str, IGrader],
         attempts: Attempts,
         spawn: Spawn,
+        on_effects: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._store = store
@@ -47,9 +51,11 @@ class Dispatcher:
         self._graders = graders
         self._attempts = attempts
         self._spawn = spawn
+        self._on_effects = on_effects
         self._busy: dict[str, bool] = {}  # challenges worked on; true: look once more
         self._failed: dict[str, Take | None] = {}  # challenges where the store failed; a take to be repeated
         self._unreturned: dict[str, list[Move]] = {}  # jobs that could not be handed out
+        self._heard: set[str] = set()  # challenges whose work another node announced
         self._stopped = False
 
     @property
@@ -70,6 +76,12 @@ class Dispatcher:
             return
         self._busy[challenge] = False
         self._spawn("dispatch", self._run(challenge))
+
+    def hear(self, challenge: str) -> None:
+        """Look whether a job that another node announced can go here."""
+        if challenge not in self._busy:
+            self._heard.add(challenge)
+            self.poke(challenge)
 
     async def poke_all(self) -> None:
         """Look at every challenge that has a backlog."""
@@ -94,6 +106,7 @@ class Dispatcher:
             self.log.warn("jobs of {challenge} cannot go out: {error}", challenge=challenge, error=error)
         finally:
             del self._busy[challenge]
+            self._heard.discard(challenge)
 
     async def _take(self, challenge: str, config: ChallengeConfig) -> bool:
         """Dispatch up to :data:`AT_ONCE` jobs; return whether there may be more."""
@@ -102,8 +115,12 @@ class Dispatcher:
         if grader is None:
             self.log.error("no grader of kind {kind} is served here", kind=config.grader.kind)
             return False
-        in_store = grader.in_store(config)
-        take = self._prepared(challenge, config, push=in_store)
+        handing = grader.handing(config)
+        room = min(AT_ONCE, grader.room(challenge, config)) if handing is Handing.HERE else AT_ONCE
+        if room <= 0:
+            await self._announce(challenge)
+            return False
+        take = self._prepared(challenge, config, handing, room)
         try:
             taken = await self._store.take(take)
         except StoreUnavailable:
@@ -111,35 +128,43 @@ class Dispatcher:
             raise
         for one in taken:
             self._attempts.add(one.job)
-        if taken and not in_store:
+        if taken and handing is Handing.HERE:
             await self._hand_out(grader, config, taken)
-        return len(taken) == AT_ONCE
+        elif taken and handing is Handing.BY_EFFECT:
+            self._on_effects()
+        return len(taken) == room
 
-    def _prepared(self, challenge: str, config: ChallengeConfig, *, push: bool) -> Take:
+    async def _announce(self, challenge: str) -> None:
+        """Nobody is connected here who could take a job: another node may know somebody."""
+        if challenge not in self._heard and challenge in await self._store.backlog():
+            await self._store.announce(challenge)
+
+    def _prepared(self, challenge: str, config: ChallengeConfig, handing: Handing, room: int) -> Take:
         """Return what to ask for; after a failure with the same numbers, which name what was taken."""
         earlier = self._failed.pop(challenge, None)
         now = int(self._clock.seconds() * 1000)
         return Take(
             challenge=challenge,
             node=self._node,
-            attempts=earlier.attempts if earlier else tuple(new_attempt_number() for _ in range(AT_ONCE)),
+            attempts=earlier.attempts if earlier else tuple(new_attempt_number() for _ in range(room)),
             limit=config.grader.max_in_flight,
             response_channel=self._store.response_list(self._node),
-            push=push,
+            push=handing is Handing.IN_STORE,
+            effect=handing is Handing.BY_EFFECT,
             queue=config.grader.queue,
             now=now,
             due=now + int(config.job_timeout * 1000),
         )
 
     async def _hand_out(self, grader: IGrader, config: ChallengeConfig, taken: Sequence[Taken]) -> None:
-        try:
-            await grader.dispatch(config, taken)
-        except BrokerError:
-            self._unreturned[taken[0].job.challenge] = [returned(one.job) for one in taken]
-            for one in taken:
+        for one in taken:
+            try:
+                await grader.dispatch(config, one)
+            except BrokerError as error:
+                self.log.warn("{job} goes back: {error}", job=one.job.job_id, error=error)
                 self._attempts.forget(one.job.attempt)
-            await self._give_back(taken[0].job.challenge)
-            raise
+                self._unreturned.setdefault(one.job.challenge, []).append(returned(one.job))
+        await self._give_back(taken[0].job.challenge)
 
     async def _give_back(self, challenge: str) -> None:
         """Put jobs back that could not be handed out."""

@@ -64,17 +64,18 @@ class _Wire(Struct):
 _decode = msgspec.json.Decoder(_Wire).decode
 
 
-def read(raw: bytes) -> GraderEvent | Unusable:
+def read(raw: bytes, number: str | None = None) -> GraderEvent | Unusable:
     """Read one event as it came from a grader.
 
     :param raw: UTF-8 JSON of one object.
+    :param number: of the attempt, where it is known otherwise and what the event says of it does not count.
     """
     if len(raw) > MAX_EVENT:
         return Unusable("oversize")
     wire = _parse(raw)
     if wire is None:
         return Unusable("not_json")
-    number = _number(wire.data_sequence_no)
+    number = _number(wire.data_sequence_no) if number is None else number
     if number is None:
         return Unusable("no_number")
     name = wire.response_type if wire.response_type is not None else wire.job_state

@@ -173,6 +173,16 @@ def returned(job: Job) -> Move:
     )
 
 
+def settled(job: Job, kind: EffectKind) -> Move:
+    """Settle an effect that means nothing to the job any more, or that changes nothing about it."""
+    return Move(job_id=job.job_id, expect=frozenset(JobState), done=kind)
+
+
+def refused_by_grader(job: Job, message: str, now: int) -> Move:
+    """End a job that its grader will not grade."""
+    return msgspec.structs.replace(_failed(job, JobEvent.ERROR, message, now), done=EffectKind.DISPATCH)
+
+
 def registered_too_late(job: Job, submission_id: int) -> Move:
     """Settle the registration of a job that has ended meanwhile: nothing will grade its submission."""
     return Move(

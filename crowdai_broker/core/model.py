@@ -50,8 +50,18 @@ class Place(enum.StrEnum):
     FRONT = "front"
 
 
+class Handing(enum.Enum):
+    """How a challenge's orders get from the backlog to its graders."""
+
+    IN_STORE = "in_store"  #: the store pushes them to a list in the step that takes the jobs
+    BY_EFFECT = "by_effect"  #: each is an outside effect, stored in that step
+    HERE = "here"  #: to graders that are connected to this node, as many as they have room for
+
+
 class EffectKind(enum.StrEnum):
     """An outside effect that must happen once, whatever crashes."""
+
+    DISPATCH = "dispatch"  #: hands a job's order to a grader; its body is the attempt's number
 
     REGISTER = "register"  #: POST: creates the submission of a scored job
     GRADE = "grade"  #: PATCH: puts the score, or the failure, on the leaderboard
@@ -272,8 +282,8 @@ class Take(Struct, frozen=True, kw_only=True):
     :ivar attempts: fresh attempt numbers, one for each job that may be taken.
     :ivar limit: jobs the grader side may hold (``max_in_flight``), those it already holds included.
     :ivar response_channel: list where the grader puts its events.
-    :ivar push: put each order on its list of the store's own Redis in the same step; else the caller
-        delivers them.
+    :ivar push: put each order on its list of the store's own Redis in the same step.
+    :ivar effect: store an effect for each in the same step, which hands its order out.
     :ivar queue: configured queue; ``""``: the job's ``grader_id``, and if that is empty the challenge's name.
         The list is :func:`queue_key` of it.
     """
@@ -284,6 +294,7 @@ class Take(Struct, frozen=True, kw_only=True):
     limit: int
     response_channel: str
     push: bool
+    effect: bool = False
     queue: str = ""
     now: int
     due: int

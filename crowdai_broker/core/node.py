@@ -17,6 +17,7 @@ from .catalogue import Catalogue
 from .delivery import Delivery
 from .dispatch import Dispatcher
 from .grading import Grading
+from .handing import HandingOut
 from .intake import Intake
 from .model import EffectKind, Job
 from .outbox import Outbox, OutboxObserver
@@ -76,7 +77,16 @@ class Node:
             config.limits.progress_per_second,
             self._job_moved,
         )
-        self.dispatcher = Dispatcher(clock, store, node_id, catalogue, graders, self.relay.attempts, spawn)
+        self.dispatcher = Dispatcher(
+            clock,
+            store,
+            node_id,
+            catalogue,
+            graders,
+            self.relay.attempts,
+            spawn,
+            self._effects_stored,
+        )
         self.outbox = Outbox(
             clock,
             store,
@@ -87,6 +97,7 @@ class Node:
             {
                 EffectKind.REGISTER: Registering(webapp, catalogue, timeout),
                 EffectKind.GRADE: Grading(webapp, timeout),
+                EffectKind.DISPATCH: HandingOut(clock, store, catalogue, graders),
             },
             lease=3 * timeout + 30,
             on_settled=self._effect_settled,
@@ -125,7 +136,7 @@ class Node:
 
         :raises StoreUnavailable: the store does not answer.
         """
-        self.delivery.start()
+        self.delivery.start(self.dispatcher.hear)
         await self._sweep.start()
         self.relay.start()
         self.outbox.start()
@@ -149,6 +160,10 @@ class Node:
         self._places.stop()
         self.relay.stop()
         await self._sweep.stop()
+
+    def _effects_stored(self) -> None:
+        """Orders are to be handed out."""
+        self.outbox.poke()
 
     def _job_moved(self, job: Job) -> None:
         """A job ended: a grader's place is free, and there may be a grade to post."""

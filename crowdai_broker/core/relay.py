@@ -85,15 +85,35 @@ class Relay:
         """
         events = self._read(batch)
         await self._look_up(event.number for event in events)
+        await self._apply(events, inbox)
+
+    async def apply(self, number: str, batch: Sequence[bytes]) -> bool:
+        """Apply events of one attempt that did not come over a response list.
+
+        :param number: the attempt's; what the events say of it does not count.
+        :returns: false if the attempt is over, and nothing was applied.
+        :raises StoreUnavailable: nothing or all of it was applied.
+        """
+        await self._look_up([number])
+        if self.attempts.get(number) is None:
+            for _ in batch:
+                self._drop("attempt_over")
+            return False
+        events = self._read(batch, number)
+        return not events or await self._apply(events, None)
+
+    async def _apply(self, events: Sequence[GraderEvent], inbox: Inbox | None) -> bool:
+        """Store what the events mean; tell whether any of them was applied."""
         moves, kinds = self._moves(events)
         moved = await self._delivery.move(moves, self._now(), inbox)
         for move, kind, answer in zip(moves, kinds, moved, strict=True):
             self._settle(move, kind, answer)
+        return any(answer.applied for answer in moved)
 
-    def _read(self, batch: Sequence[bytes | None]) -> list[GraderEvent]:
+    def _read(self, batch: Sequence[bytes | None], number: str | None = None) -> list[GraderEvent]:
         events = []
         for raw in batch:
-            event = Unusable("oversize") if raw is None else read(raw)
+            event = Unusable("oversize") if raw is None else read(raw, number)
             if isinstance(event, Unusable):
                 self._drop(event.why)
             else:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from ..config import ChallengeConfig
-from ..core.model import Job, Taken, queue_key, queue_of
+from ..core.model import Handing, Job, Taken, queue_key, queue_of
 from ..errors import BrokerError
 from ..interfaces import IGrader
 from ..memory_redis import MemoryRedis
@@ -90,11 +89,15 @@ class QueueGraders:
     def __init__(self, state: MemoryRedis) -> None:
         self._state = state
 
-    def in_store(self, challenge: ChallengeConfig) -> bool:
+    def handing(self, challenge: ChallengeConfig) -> Handing:
         """Leave every order to the store."""
-        return True
+        return Handing.IN_STORE
 
-    async def dispatch(self, challenge: ChallengeConfig, orders: Sequence[Taken]) -> None:
+    def room(self, name: str, challenge: ChallengeConfig) -> int:
+        """Have room for all."""
+        return challenge.grader.max_in_flight
+
+    async def dispatch(self, challenge: ChallengeConfig, order: Taken) -> None:
         """Refuse: the store has handed them out."""
         raise AssertionError("orders were handed out twice")
 
@@ -115,12 +118,16 @@ class QueueGraders:
 class LooseGraders:
     """Graders that are given their orders one call at a time; what they get is kept.
 
-    :ivar given: the orders of each call that succeeded.
+    :param how: they are handed out.
+    :ivar given: the orders of the calls that succeeded.
+    :ivar places: how many jobs they have room for, if they are connected.
     :ivar withdrawn: ids of the jobs whose orders were asked back.
     """
 
-    def __init__(self) -> None:
-        self.given: list[Sequence[Taken]] = []
+    def __init__(self, how: Handing = Handing.BY_EFFECT) -> None:
+        self.how = how
+        self.places = 100
+        self.given: list[Taken] = []
         self.withdrawn: list[str] = []
         self._failures: deque[BrokerError] = deque()
 
@@ -128,15 +135,20 @@ class LooseGraders:
         """Let the next call fail; calls add up."""
         self._failures.append(error)
 
-    def in_store(self, challenge: ChallengeConfig) -> bool:
-        """Leave nothing to the store."""
-        return False
+    def handing(self, challenge: ChallengeConfig) -> Handing:
+        """Return how they are handed out."""
+        return self.how
 
-    async def dispatch(self, challenge: ChallengeConfig, orders: Sequence[Taken]) -> None:
-        """Take the orders."""
+    def room(self, name: str, challenge: ChallengeConfig) -> int:
+        """Return how many places are left."""
+        return self.places
+
+    async def dispatch(self, challenge: ChallengeConfig, order: Taken) -> None:
+        """Take the order."""
         if self._failures:
             raise self._failures.popleft()
-        self.given.append(orders)
+        self.given.append(order)
+        self.places -= 1
 
     async def untaken(self, challenge: ChallengeConfig, queue: str) -> int:
         """Say that nothing lies around."""

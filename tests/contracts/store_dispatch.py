@@ -58,6 +58,21 @@ class TakeContract(StoreCase):
         self.assertEqual(await self.names(store, 9), ["b2", "a3"])
         self.assertEqual(await store.backlog(), {})
 
+    async def test_order_as_an_effect(self) -> None:
+        """An order can be an effect, stored with the step that takes its job; it keeps the execution open."""
+        store = await self.make_store()
+        await self.fill(store, ("a1", 1, Lane.LIVE))
+        await store.take(a_take("7", effect=True))
+        (leased,) = await store.lease_effects(5000, 100, 9, "n1")
+        self.assertEqual((leased.kind, leased.job_id, leased.body), (EffectKind.DISPATCH, "a1-0", "7"))
+        self.assertEqual((await self.execution_of(store, "a1")).open, 2)
+        await store.move([a_move("a1-0", to=QUEUED)], "n1", 1)
+        await store.take(a_take("8", effect=True))
+        (again,) = await store.effects_of("a1-0")
+        self.assertEqual((again.body, again.tries), ("8", 0))
+        await store.move([a_move("a1-0", to=COMPLETE), a_move("a1-0", done=EffectKind.DISPATCH)], "n1", 1)
+        self.assertEqual((await self.execution_of(store, "a1")).open, 0)
+
     async def test_line_is_the_order_of_turns(self) -> None:
         """Waiting jobs stand in the line in the order in which they are taken, behind those in flight."""
         store = await self.make_store()
@@ -259,7 +274,7 @@ class OutboxContract(StoreCase):
         await store.accept(acceptance("x", effects=kinds))
         await store.lease_effects(1, 500, 1, "n1")
         await store.postpone_effect(EffectKind.REGISTER, "x-0", EffectState.HELD, 0, "", "n1")
-        for kind in EffectKind:
+        for kind in (EffectKind.REGISTER, EffectKind.GRADE):
             moved = await store.move([a_move("x-0", "done", done=kind)] * 2, "n1", 1)
             self.assertEqual([m.applied for m in moved], [True, False])
         counts = await store.counts()

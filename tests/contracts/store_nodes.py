@@ -139,9 +139,25 @@ class WatchContract(StoreCase):
             heard.put(list(events))
 
         begun: Deferred[None] = Deferred()
-        store.listen(listener, lambda: begun.callback(None))
+        store.listen(listener, lambda: begun.callback(None), lambda challenge: None)
         await self.until_it_listens(begun)
         return heard
+
+    async def test_work_is_announced_to_all(self) -> None:
+        """Every node hears of work that one announces."""
+        one, two = await self.make_store("n1"), await self.make_store("n2")
+        told: DeferredQueue[str] = DeferredQueue()
+        for name, store in (("n1", one), ("n2", two)):
+            begun: Deferred[None] = Deferred()
+            store.listen(
+                lambda about, events: None,
+                lambda begun=begun: begun.callback(None),  # type: ignore[misc]
+                lambda challenge, name=name: told.put(f"{name} {challenge}"),  # type: ignore[misc]
+            )
+            await self.until_it_listens(begun)
+            await store.beat(name, 0, 1000)
+        await one.announce("C")
+        self.assertEqual({await told.get(), await told.get()}, {"n1 C", "n2 C"})
 
     async def test_watchers_hear_what_others_log(self) -> None:
         """A watching node hears, in order, of events that another node logs, and of none it logs itself."""

@@ -88,7 +88,7 @@ class MemoryStoreTests(TestCase):
         """A gap that was ordered reaches the listener of that node."""
         told: list[str] = []
         store = MemoryStore()
-        store.listen(lambda about, events: None, lambda: told.append("gap"))
+        store.listen(lambda about, events: None, lambda: told.append("gap"), told.append)
         store.gap()
         self.assertEqual(told, ["gap"])
 

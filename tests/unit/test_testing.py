@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.config import ChallengeConfig
 from crowdai_broker.core.events import Outcome
+from crowdai_broker.core.model import Taken
 from crowdai_broker.core.webapp_model import ChallengeInfo, GradeFields, Lookup, RegisterFields
 from crowdai_broker.errors import WebappDenied, WebappRefused, WebappUnavailable
 from crowdai_broker.testing import (
@@ -22,7 +23,7 @@ from crowdai_broker.testing import (
     Spawned,
     StubWebapp,
 )
-from tests.contracts.making import a_take, acceptance
+from tests.contracts.making import a_job, a_take, acceptance
 from tests.unit.core.world import result_of
 
 FIELDS = RegisterFields(api_key="k", challenge_client_name="C", meta={"broker_job": "x-0"})
@@ -142,11 +143,13 @@ class GradersTests(SynchronousTestCase):
     def test_loose_graders(self) -> None:
         """They keep what they are given, and fail when told to."""
         graders = LooseGraders()
+        order = Taken(a_job("x"), "{}")
         graders.fail_next(WebappDenied("away"))
         with self.assertRaises(WebappDenied):
-            result_of(graders.dispatch(ChallengeConfig(), []))
-        result_of(graders.dispatch(ChallengeConfig(), []))
-        self.assertEqual(graders.given, [[]])
+            result_of(graders.dispatch(ChallengeConfig(), order))
+        result_of(graders.dispatch(ChallengeConfig(), order))
+        self.assertEqual(graders.given, [order])
+        self.assertEqual(graders.room("C", ChallengeConfig()), 99)
 
 
 class RecordersTests(SynchronousTestCase):

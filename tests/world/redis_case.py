@@ -48,7 +48,7 @@ class RedisCase(StoreCase):
             for event in events:
                 told.put(f"{execution_id} {event.event_no}")
 
-        store.listen(listener, lambda: told.put("gap"))
+        store.listen(listener, lambda: told.put("gap"), lambda name: told.put(f"work {name}"))
         return told
 
     async def make_store(self, node: str = "n1") -> IStore:

@@ -13,8 +13,8 @@ from crowdai_broker.backends.redis_lists import RemoteList
 from crowdai_broker.backends.redis_servers import MOST, RedisServers
 from crowdai_broker.config import ChallengeConfig, Secret
 from crowdai_broker.config.declaration import GraderConfig
-from crowdai_broker.core.model import Taken
-from crowdai_broker.errors import StoreUnavailable
+from crowdai_broker.core.model import Handing, Taken
+from crowdai_broker.errors import GraderUnreachable, StoreUnavailable
 from tests.contracts.making import COMPLETE, a_job, a_move, a_take, acceptance
 from tests.redis_server import start_server
 
@@ -46,13 +46,14 @@ class ElsewhereCase(ListsCase):
 class QueueTests(ElsewhereCase):
     async def test_store_hands_out_its_own(self) -> None:
         """Whether the store pushes orders is decided by where the challenge's graders are."""
-        self.assertTrue(self.graders.in_store(self.here))
-        self.assertFalse(self.graders.in_store(self.there))
+        self.assertEqual(self.graders.handing(self.here), Handing.IN_STORE)
+        self.assertEqual(self.graders.handing(self.there), Handing.BY_EFFECT)
 
     async def test_orders_reach_their_queues(self) -> None:
         """Orders are pushed on the graders' server, each to its queue, and popped first come first served."""
         taken = await self.taken("a", "p", "b")
-        await self.graders.dispatch(self.there, taken)
+        for one in taken:
+            await self.graders.dispatch(self.there, one)
         theirs = self.servers.client(self.url)
         popped = [await theirs.execute("RPOP", "C::enqueue_job") for _ in range(3)]
         self.assertEqual(popped, [taken[0].order.encode(), taken[2].order.encode(), None])
@@ -62,9 +63,9 @@ class QueueTests(ElsewhereCase):
     async def test_untaken_and_withdrawn(self) -> None:
         """Orders that lie there are counted and can be taken back, once, on either server."""
         for config in (self.here, self.there):
-            taken = await self.taken("a", "b", push=self.graders.in_store(config))
-            if config is self.there:
-                await self.graders.dispatch(config, taken)
+            taken = await self.taken("a", "b", push=config is self.here)
+            for one in taken if config is self.there else ():
+                await self.graders.dispatch(config, one)
             self.assertEqual(await self.graders.untaken(config, "C"), 2)
             self.assertTrue(await self.graders.withdraw(config, taken[0].job))
             self.assertFalse(await self.graders.withdraw(config, taken[0].job))
@@ -75,9 +76,9 @@ class QueueTests(ElsewhereCase):
         """Orders that cannot be pushed are an error of the kind that is tried again."""
         taken = await self.taken("a")
         self.theirs.kill()
-        failing = Deferred.fromCoroutine(self.graders.dispatch(self.there, taken))
+        failing = Deferred.fromCoroutine(self.graders.dispatch(self.there, taken[0]))
         await self.servers.close()
-        await self.assertFailure(failing, StoreUnavailable)
+        await self.assertFailure(failing, GraderUnreachable)
 
     async def test_servers_are_bounded(self) -> None:
         """A node connects to so many servers of graders and no more; known ones are used again."""

@@ -56,6 +56,10 @@ local function dispatch(id, number)
   else
     call('ZADD', P .. 'due', asked.due, id)
   end
+  if asked.effect then
+    local added = add_effects(id, {{kind = 'dispatch', body = number, due = asked.now}}, asked.now)
+    recount(call('HGET', key, 'execution_id'), asked.challenge, added, 0)
+  end
   local order, grader = unpack(call('HMGET', key, 'order', 'grader_id'))
   if asked.push then
     local queue = asked.queue

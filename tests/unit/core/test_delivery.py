@@ -26,7 +26,7 @@ class DeliveryTests(SynchronousTestCase):
         self.store = MemoryStore(self.redis, "n1")
         self.spawned = Spawned()
         self.delivery = Delivery(self.store, "n1", self.spawned)
-        self.delivery.start()
+        self.delivery.start(lambda challenge: None)
         self.peer = Peer()
         result_of(self.store.accept(acceptance("x", words=["a"])))
 

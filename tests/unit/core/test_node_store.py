@@ -7,14 +7,14 @@ from twisted.python.failure import Failure
 
 from crowdai_broker.core.delivery import Subscription
 from crowdai_broker.core.intake import ACCEPT_TRIES
-from crowdai_broker.core.model import JobState
-from crowdai_broker.errors import BrokerError, PeerError, StoreUnavailable
+from crowdai_broker.core.model import EffectKind, Handing, JobState
+from crowdai_broker.errors import BrokerError, GraderRefused, GraderUnreachable, PeerError, StoreUnavailable
 from crowdai_broker.interfaces import IStore
-from crowdai_broker.memory_store import When
+from crowdai_broker.memory_store import MemoryStore, When
 from crowdai_broker.testing import LooseGraders
 
 from .node_case import NodeCase
-from .world import Participant, a_config
+from .world import Participant, a_config, result_of
 
 #: Every step that a scored submission takes.
 STEPS = (
@@ -160,7 +160,7 @@ class StoreFailsTests(NodeCase):
         self.begin(a_config(job_timeout=5), {"redis": graders})
         self.ada.execute("evaluate")
         self.world.run(8)
-        self.assertEqual([orders[0].job.attempts for orders in graders.given], [1, 2])
+        self.assertEqual([order.job.attempts for order in graders.given], [1, 2])
 
 
 class LooseTests(NodeCase):
@@ -173,9 +173,11 @@ class LooseTests(NodeCase):
         self.begin(a_config(), {"redis": self.graders})
 
     def test_handed_out_once(self) -> None:
-        """Each order is given in one call, with what the grader needs to answer."""
+        """Each order is given once, with what the grader needs to answer."""
         self.ada.execute("evaluate", [1, 2], parallel=True)
-        self.assertEqual([len(orders) for orders in self.graders.given], [2])
+        self.world.run(1)
+        self.assertEqual([order.job.data_sequence_no for order in self.graders.given], [0, 1])
+        self.assertIn(f'"data_sequence_no":{self.graders.given[0].job.attempt}', self.graders.given[0].order)
 
     def test_take_whose_answer_is_lost(self) -> None:
         """Jobs that were taken without an answer are learnt of at once and given out, once."""
@@ -183,24 +185,95 @@ class LooseTests(NodeCase):
         self.ada.execute("evaluate")
         self.assertEqual(self.graders.given, [])
         self.world.run(2)
-        ((taken,),) = self.graders.given
+        (taken,) = self.graders.given
         self.assertEqual(taken.job.attempts, 1)
         self.world.run(60, 5)
         self.assertEqual(len(self.graders.given), 1)
 
     def test_graders_that_cannot_be_reached(self) -> None:
-        """Orders that could not be handed out wait at the front again, and are tried at the next sweep."""
-        self.graders.fail_next(BrokerError("away"))
+        """An order that could not be handed out is handed out later, and its participant hears of both."""
+        self.graders.fail_next(GraderUnreachable("away"))
+        execution_id = self.ada.execute("evaluate").execution_id
+        self.assertEqual(self.world.jobs(execution_id)[0].state, JobState.DISPATCHED)
+        self.assertIn("Nobody is there", self.ada.messages("INFO")[0])
+        self.world.run(5)
+        (taken,) = self.graders.given
+        self.assertEqual(taken.job.attempts, 1)
+        self.assertIn("A grader is there again", self.ada.messages("INFO")[1])
+
+    def test_grader_that_refuses(self) -> None:
+        """A job that its grader will not grade fails with the grader's words."""
+        self.graders.fail_next(GraderRefused("This grader knows no such file."))
+        self.ada.execute("evaluate")
+        self.world.run(1)
+        self.assertEqual(self.ada.acks[0][0].message, "This grader knows no such file.")
+
+    def test_node_that_dies_with_an_order_in_hand(self) -> None:
+        """An order that may have been handed out is not handed out again: the job gets another attempt."""
+        store = MemoryStore(self.world.redis, "n1")
+        self.node.node.outbox.stop()
+        execution_id = self.ada.execute("evaluate").execution_id
+        (leased,) = result_of(store.lease_effects(int(self.world.clock.seconds() * 1000), 60_000, 9, "n1"))
+        self.assertEqual(leased.kind, EffectKind.DISPATCH)
+        self.world.kill(self.node)
+        self.world.make_node("n2")
+        self.world.run(20)
+        (taken,) = self.graders.given
+        self.assertEqual((taken.job.attempts, taken.job.node), (2, "n2"))
+        self.assertEqual(self.world.jobs(execution_id)[0].attempt, taken.job.attempt)
+
+    def test_cancelled_before_it_was_handed_out(self) -> None:
+        """The order of a job that has ended is not handed out, and nothing of it stays open."""
+        self.graders.fail_next(GraderUnreachable("away"))
+        execution_id = self.ada.execute("evaluate").execution_id
+        asked = {"session_token": self.ada.token, "execution_id": execution_id}
+        result_of(self.node.node.participants.cancel([asked]))
+        self.world.run(5)
+        self.assertEqual(self.graders.given, [])
+        self.assertEqual(self.world.redis.executions[execution_id].execution.open, 0)
+
+
+class ConnectedTests(NodeCase):
+    """Graders that are connected to nodes, and get jobs where they have room."""
+
+    def setUp(self) -> None:
+        """Begin with such graders."""
+        super().setUp()
+        self.graders = LooseGraders(Handing.HERE)
+        self.begin(a_config(), {"redis": self.graders})
+
+    def test_no_more_than_there_is_room_for(self) -> None:
+        """Jobs wait in the backlog until a place is free."""
+        self.graders.places = 1
+        self.ada.execute("evaluate", [1, 2], parallel=True)
+        self.assertEqual(len(self.graders.given), 1)
+        self.graders.places = 5
+        self.world.run(6)
+        self.assertEqual(len(self.graders.given), 2)
+
+    def test_grader_that_went_away(self) -> None:
+        """An order that could not be handed out puts its job back at the front."""
+        self.graders.fail_next(GraderUnreachable("gone"))
         execution_id = self.ada.execute("evaluate").execution_id
         self.assertEqual(self.world.jobs(execution_id)[0].state, JobState.QUEUED)
-        self.world.run(31)
+        self.world.run(6)
         self.assertEqual(len(self.graders.given), 1)
 
     def test_giving_back_that_fails(self) -> None:
         """Orders that could neither be handed out nor put back are put back when the store answers."""
-        self.graders.fail_next(BrokerError("away"))
+        self.graders.fail_next(GraderUnreachable("gone"))
         self.node.store.fail_next("move", "before")
         execution_id = self.ada.execute("evaluate").execution_id
         self.assertEqual(self.world.jobs(execution_id)[0].state, JobState.DISPATCHED)
-        self.world.run(2)
+        self.world.run(7)
         self.assertEqual(len(self.graders.given), 1)
+
+    def test_grader_of_another_node(self) -> None:
+        """A node that has no grader for a job tells the others, and one that has takes it at once."""
+        self.graders.places = 0
+        there = LooseGraders(Handing.HERE)
+        self.world.graders = {"redis": there}
+        self.world.make_node("n2")
+        self.ada.execute("evaluate")
+        (taken,) = there.given
+        self.assertEqual(taken.job.node, "n2")

@@ -213,7 +213,7 @@ class World:
         """End a node as ``kill -9`` does: of its timers nothing is left, and it says nothing."""
         self.nodes.remove(running)
         running.clock.stop()
-        running.store.listen(lambda execution_id, events: None, lambda: None)
+        running.store.listen(lambda execution_id, events: None, lambda: None, lambda challenge: None)
 
     def run(self, seconds: float, step: float = 0.5) -> None:
         """Let time pass; graders' events are read as they come."""
