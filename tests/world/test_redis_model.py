@@ -10,6 +10,7 @@ import hiredis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.backends.redis_client import RedisClient, Script
@@ -189,12 +190,13 @@ class Agreement(RuleBasedStateMachine):
         numbers=st.lists(st.sampled_from("123456"), max_size=3, unique=True),
         limit=st.integers(0, 5),
         node=NODES,
-        push=st.booleans(),
+        handing=st.sampled_from(["push", "effect", ""]),
         challenge=st.sampled_from("CD"),
     )
-    def take(self, numbers: list[str], limit: int, node: str, push: bool, challenge: str) -> None:
+    def take(self, numbers: list[str], limit: int, node: str, handing: str, challenge: str) -> None:
         """Dispatch jobs."""
-        asked = a_take(*numbers, limit=limit, node=node, push=push, challenge=challenge, due=30)
+        asked = a_take(*numbers, limit=limit, node=node, challenge=challenge, due=30)
+        asked = replace(asked, **({handing: True} if handing else {}))
         self.same(lambda store: store.take(asked))
         for key in (f"{challenge}::enqueue_job", "pool::enqueue_job"):
             assert run(self.client.execute("LRANGE", key, 0, -1)) == self.memory.state.lists[key]
