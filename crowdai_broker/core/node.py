@@ -116,7 +116,7 @@ class Node:
             self.outbox,
             graders,
         )
-        self._presence = Presence(clock, catalogue, graders, self.relay.attempts, self.delivery, spawn)
+        self.presence = Presence(clock, catalogue, graders, self.relay.attempts, self.delivery, spawn)
         self._places = Places(clock, store, self.delivery, spawn)
         self._sweep = Sweep(
             clock,
@@ -140,7 +140,7 @@ class Node:
         await self._sweep.start()
         self.relay.start()
         self.outbox.start()
-        self._presence.start()
+        self.presence.start()
         self._places.start()
 
     async def drain(self) -> None:
@@ -156,7 +156,7 @@ class Node:
     async def stop(self) -> None:
         """Leave: what this node has not finished may be taken over at once."""
         self.outbox.stop()
-        self._presence.stop()
+        self.presence.stop()
         self._places.stop()
         self.relay.stop()
         await self._sweep.stop()

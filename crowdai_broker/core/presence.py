@@ -60,7 +60,7 @@ class Presence:
         self._delivery = delivery
         self._spawn = spawn
         self._looking = False
-        self._looks = LoopingCall(self._look)
+        self._looks = LoopingCall(self.look)
         self._looks.clock = clock
 
     def start(self) -> None:
@@ -72,7 +72,8 @@ class Presence:
         if self._looks.running:
             self._looks.stop()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look at the orders that nobody was heard of about."""
         waiting = {
             challenge: attempts
             for challenge, attempts in self._attempts.by_challenge().items()
@@ -102,9 +103,14 @@ class Presence:
             if grader is None or not unheard:
                 continue
             if not await grader.untaken(config, queue):
-                await self._tell([somebody_came(attempt) for attempt in unheard if attempt.told])
+                taken = [attempt for attempt in unheard if attempt.told and self._is_kept(attempt)]
+                await self._tell([somebody_came(attempt) for attempt in taken])
             elif not self._busy(members):
                 await self._tell([self._nobody(attempt) for attempt in unheard if self._to_tell(attempt)])
+
+    def _is_kept(self, attempt: Attempt) -> bool:
+        """Tell whether the attempt goes on: the order of one that was given up is gone, too."""
+        return self._attempts.get(attempt.job.attempt) is attempt
 
     def _busy(self, members: Sequence[Attempt]) -> bool:
         since = self._clock.seconds() - BUSY_FOR

@@ -147,6 +147,7 @@ class Sweep:
         except BrokerError:
             config = ChallengeConfig()
         grader = self._graders.get(config.grader.kind)
+        self._attempts.forget(job.attempt)
         if grader is not None and job.state is JobState.DISPATCHED:
             # An order that still lies there must not be graded beside the next attempt's.
             try:

@@ -7,16 +7,17 @@ import json
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from crowdai_broker.config import ChallengeConfig
 from crowdai_broker.core.delivery import Delivery, Subscription
 from crowdai_broker.core.model import Inbox, Job, JobState
 from crowdai_broker.core.presence import NOBODY, SOMEBODY
 from crowdai_broker.core.relay import Relay
 from crowdai_broker.errors import StoreUnavailable
-from crowdai_broker.testing import MemoryRedis, MemoryStore, Peer, Spawned
+from crowdai_broker.testing import MemoryRedis, MemoryStore, Peer, QueueGraders, Spawned
 from tests.contracts.making import a_take, acceptance
 
 from .node_case import NodeCase
-from .world import Tally, result_of
+from .world import Participant, Tally, a_config, result_of
 
 KEY = "responses"
 
@@ -132,6 +133,26 @@ class PresenceTests(NodeCase):
         self.take()
         self.world.run(2)
         self.assertEqual(self.ada.messages("INFO"), [NOBODY, SOMEBODY])
+
+    def test_order_that_was_withdrawn(self) -> None:
+        """Nobody came when an order is gone because its attempt was given up."""
+        test = self
+
+        class Looking(QueueGraders):
+            async def withdraw(self, challenge: ChallengeConfig, job: Job) -> bool:
+                """Withdraw, and let a look at the queue fall between that and what is decided."""
+                found = await super().withdraw(challenge, job)
+                test.node.node.presence.look()
+                return found
+
+        self.begin(a_config(job_timeout=3, max_attempts=2))
+        self.world.graders = {"redis": Looking(self.world.redis)}
+        self.node = self.world.make_node("n2")
+        self.ada = Participant(self.node)
+        self.ada.execute("evaluate")
+        self.world.run(8)
+        self.assertNotIn(SOMEBODY, self.ada.messages("INFO"))
+        self.assertIn("Platform error", self.ada.messages("ERROR")[0])
 
     def test_busy_graders(self) -> None:
         """While a grader that was heard of works, nobody is told that nobody is there."""
