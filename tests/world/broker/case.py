@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import sys
 import unittest
 from typing import ClassVar
@@ -22,17 +23,31 @@ class _Shared:
         self.owner: type[WorldCase] | None = None
         self.world: World | None = None
         self.left: set[str] = set()
+        self.broken = ""
         atexit.register(self._last)
 
     def of(self, owner: type[WorldCase]) -> World:
         """Return the world of a class; that of another class ends."""
-        if self.world is None or self.owner is not owner:
-            self.close()
-            self.owner = owner
+        if self.owner is not owner:
+            self.owner, self.broken = owner, ""
             self.left = set(unittest.TestLoader().getTestCaseNames(owner))
+            self.close()
+        if self.broken:
+            raise AssertionError(f"the world could not begin: {self.broken}")
+        if self.world is None:
             self.world = World(owner.plan)
-            owner.begin(self.world)
+            self._begin(owner, self.world)
         return self.world
+
+    def _begin(self, owner: type[WorldCase], world: World) -> None:
+        """Start what the class needs; after a failure none of its other tests tries again."""
+        try:
+            owner.begin(world)
+        except BaseException as why:
+            self.broken = str(why)
+            with contextlib.suppress(AssertionError):
+                self.close()
+            raise
 
     def ran(self, test: str) -> None:
         """Note that a test of the class has run; after its last one the world ends."""
@@ -77,8 +92,8 @@ class WorldCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Have a world."""
-        self.world = _shared.of(type(self))
         self.addCleanup(_shared.ran, self._testMethodName)
+        self.world = _shared.of(type(self))
         self.addCleanup(self._look_over)
         self.hands = Hands(self.world.redis)
 
@@ -90,14 +105,22 @@ class WorldCase(SynchronousTestCase):
         return self.world.broker
 
     def participant(
-        self, challenge: str, number: int = 0, *, transport: str = "", authenticate: bool = True
+        self,
+        challenge: str,
+        number: int = 0,
+        *,
+        transport: str = "",
+        authenticate: bool = True,
+        at: Broker | None = None,
     ) -> Participant:
         """Return a participant who is connected and, unless told otherwise, authenticated.
 
         :param number: which of the world's keys is its own.
         :param transport: ``polling`` or ``websocket``; default: the one, then the other.
+        :param at: the broker; default: the one that was started last.
         """
-        made = Participant(self.world.broker.port, self.world.keys[number], challenge, transport)
+        port = (at or self.world.broker).port
+        made = Participant(port, self.world.keys[number], challenge, transport)
         self.addCleanup(made.leave)
         if authenticate:
             made.authenticate()

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 JOB = "CrowdAI.Event.Job."
 TAKES = 10  # seconds that an order may take to come
+
+
+def client(socket: Path, **options: Any) -> redis.Redis:
+    """Return a client of the Redis at ``socket`` that waits as long as it is told and repeats nothing."""
+    once = Retry(NoBackoff(), 0)
+    return redis.Redis(unix_socket_path=str(socket), socket_timeout=None, retry=once, **options)
 
 
 class Order:

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from .case import WorldCase
 from .hands import JOB
+from .participant import Execution
+from .programs import until
 from .world import Plan
 
 PLAIN = "Plain"
@@ -151,6 +153,30 @@ class AgainTests(WorldCase):
             self.hands.take(queue).complete()
         for each in executions:
             each.result()
+
+    def test_what_is_left(self) -> None:
+        """Of what has ended everything in Redis expires, and the participant's key is nowhere in it."""
+        participant = self.participant(PLAIN, 2)
+        executions = [participant.execute(["a", "b"], "submit", parallel=True, idempotency_key="key-4")]
+        for end in ("complete", "fail"):
+            order = self.hands.take(PLAIN)
+            order.complete() if end == "complete" else order.fail("no")
+        executions.append(participant.execute("c", "submit"))
+        executions[1].expect("INFO", saying="Nobody")
+        participant.ask("cancel", execution_id=executions[1].execution_id)
+        for execution in executions:
+            execution.result()
+        until(lambda: self._of(executions, lasting=True) == [], "everything expires")
+        self.assertGreater(len(self._of(executions)), 4)
+        everything = b"".join(self.world.raw.dump(key) or b"" for key in self.world.raw.scan_iter())
+        self.assertNotIn(participant.api_key.encode(), everything)
+        self.assertNotIn(participant.token.encode(), everything)
+
+    def _of(self, executions: list[Execution], *, lasting: bool = False) -> list[str]:
+        """Return the names of what Redis keeps of executions; on request only what would stay for ever."""
+        ids = [execution.execution_id for execution in executions]
+        names = [name for name in self.world.redis.scan_iter() if any(each in name for each in ids)]
+        return [name for name in names if self.world.redis.ttl(name) == -1] if lasting else names
 
     def test_cancel_what_waits(self) -> None:
         """A job that no grader took leaves the queue; its participant is told, and nothing is graded."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import ClassVar
 
 from .case import WorldCase
-from .hands import JOB
+from .hands import JOB, Hands, client
 from .participant import Execution, Participant
 from .programs import until
 from .webapp import Row
@@ -79,6 +80,42 @@ class CrashTests(WorldCase):
             self.assert_graded_once(execution, score)
         status = self.resumed(registering)[0].ask("execution_status", execution_id=registering.execution_id)
         self.assertEqual(status["state"], "finished")
+
+
+class EmbeddedTests(WorldCase):
+    """The Redis that the broker starts itself."""
+
+    plan: ClassVar[Plan] = Plan(challenges={PLAIN: {}}, tables={"redis": {"url": "embedded:"}})
+
+    def setUp(self) -> None:
+        """Have the hands of a grader at that Redis."""
+        super().setUp()
+        self.embedded = client(self.world.directory / "var" / "redis.sock", decode_responses=True)
+        self.addCleanup(self.embedded.close)
+        self.hands = Hands(self.embedded)
+
+    def test_killed(self) -> None:
+        """Killed together with its Redis, a job in a grader's hands and one on the queue: both are graded."""
+        participant = self.participant(PLAIN)
+        executions = [participant.execute(data, "submit") for data in ("held", "waits")]
+        orders = {order.data: order for order in (self.hands.take(PLAIN) for _ in executions)}
+        held, waits = orders["held"], orders["waits"]
+        self.embedded.lpush(f"{PLAIN}::enqueue_job", waits.text)  # no grader has it yet
+        server = self.embedded.info("server")["process_id"]
+        self.broker().kill()
+        os.kill(server, signal.SIGKILL)
+        self.world.launch(self.world.config()).ready()
+        held.complete({"score": 0.1})
+        self.hands.take(PLAIN).complete({"score": 0.2})
+        again = self.participant(PLAIN, authenticate=False)
+        again.token = participant.token
+        for execution, score in zip(executions, (0.1, 0.2), strict=True):
+            followed = again.listen(execution.channel)
+            again.ask("resume", execution_id=execution.execution_id, after_event_no=0)
+            self.assertEqual(followed.expect("COMPLETE", ADOPTED)["data"]["score"], score)
+        rows = self.world.webapp.settled(2)
+        graded = sorted((row["score"], row["posts"], row["patches"]) for row in rows)
+        self.assertEqual(graded, [(0.1, 1, 1), (0.2, 1, 1)])
 
 
 class StopTests(WorldCase):

@@ -119,6 +119,18 @@ class QueueTests(WorldCase):
         many.result()
         one.result()
 
+    def test_places(self) -> None:
+        """A participant whose job waits in the broker is told how many are ahead of it."""
+        ahead = self.participant(FEW).execute(list(range(4)), parallel=True)
+        ahead.expect("ENQUEUED", number=3)
+        behind = self.participant(FEW, 1).execute(["a", "b"], parallel=True)
+        told = behind.expect("INFO", saying="ahead of you")
+        self.assertRegex(told["message"], r"\b[1-5] ahead of you")
+        for _ in range(6):
+            self.hands.take(FEW).complete()
+        ahead.result()
+        behind.result()
+
     def test_a_silent_grader(self) -> None:
         """A job whose grader says nothing goes to another after its time, which the participant is told."""
         execution = self.participant(HASTY).execute("x")

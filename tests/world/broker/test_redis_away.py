@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from redis import RedisError
+
 from .case import WorldCase
 from .hands import JOB
 from .programs import until
@@ -33,7 +35,7 @@ class RedisAwayTests(WorldCase):
     def _answers(self) -> bool:
         try:
             return bool(self.world.redis.ping())
-        except OSError:
+        except RedisError:
             return False
 
     def test_while_a_job_is_graded(self) -> None:
@@ -44,8 +46,9 @@ class RedisAwayTests(WorldCase):
         order.progress(20)
         execution.expect("PROGRESS_UPDATE")
         self.world.server.kill()
+        refused = participant.execute("y", "submit")
         self.broker().readyz(503, "redis")
-        (item,) = participant.execute("y", "submit").result()
+        (item,) = refused.result()
         self.assertEqual(item["response_type"], JOB + "ERROR")
         self.assertIn("storage", item["message"])
         self.assertIn("try again", item["message"])

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from ...redis_server import RedisServer
 from ..toolbox.places import ROOT
 from ..toolbox.ports import free_port
+from .hands import client
 from .line import Line
 from .programs import Broker, Program, python
 from .toml import toml
@@ -49,6 +48,7 @@ class World:
 
     :ivar keys: API keys of the participants.
     :ivar numbers: what the webapp calls each challenge.
+    :ivar redis: a client of Redis that reads text; ``raw`` reads bytes.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -65,8 +65,14 @@ class World:
         self.server = RedisServer()
         self.webapp = Webapp(self.broker_key, self._participants(), self._at_webapp(), self.directory)
         self.server.start()
-        self.line = Line(self.webapp.listening())
-        self.redis = redis.Redis(unix_socket_path=str(self.server.socket), decode_responses=True)
+        try:
+            self.line = Line(self.webapp.listening())
+        except BaseException:
+            self.webapp.stop()
+            self.server.remove()
+            raise
+        self.redis = client(self.server.socket, decode_responses=True)
+        self.raw = client(self.server.socket)
 
     def _participants(self) -> dict[str, str]:
         return {f"Participant {number}": key for number, key in enumerate(self.keys, 1)}
@@ -163,6 +169,7 @@ class World:
         for program in [*self._graders, *self.brokers, self.webapp]:
             program.stop()
         self.redis.close()
+        self.raw.close()
         self.line.close()
         self.server.remove()
         shutil.rmtree(self.directory)
