@@ -133,8 +133,15 @@ class IStore(Interface):
     async def due_jobs(now: int, limit: int) -> list[Job]:
         """Return jobs whose ``due`` has passed, longest first; they stay due until moved."""
 
-    async def lease_effects(now: int, lease: int, limit: int, node: str) -> list[Effect]:
-        """Lease effects that are due for ``lease`` ms, marking each ``SENT``; held ones are never due."""
+    async def lease_effects(
+        now: int, lease: int, limit: int, node: str, call: str = "", again: bool = False
+    ) -> list[Effect]:
+        """Lease effects that are due for ``lease`` ms, marking each ``SENT``; held ones are never due.
+
+        :param call: a name for this call, fresh for the node.
+        :param again: this call was made before and its answer was lost: what it leased, and no other node
+            has taken since, is answered first and as it was answered then, so that no doubt comes of it.
+        """
 
     async def postpone_effect(
         kind: EffectKind, job_id: str, state: EffectState, due: int, note: str, node: str
@@ -162,10 +169,10 @@ class IStore(Interface):
     async def beat(node: str, now: int, ttl: int) -> None:
         """Say that ``node`` is alive for ``ttl`` ms more and owns its response list."""
 
-    async def adopt(node: str, now: int) -> list[str]:
+    async def adopt(node: str, now: int, pause: int = 0) -> list[str]:
         """Take over the response lists of dead nodes; return the names of all adopted by ``node`` so far.
 
-        The effects that a dead node had leased become due at once.
+        The effects that a dead node had leased become due after ``pause`` ms.
         """
 
     async def drop_adopted(node: str, dead: str) -> bool:
@@ -177,9 +184,7 @@ class IStore(Interface):
     def response_list(node: str) -> str:
         """Return the name of the list that graders of ``node``'s jobs put their events on."""
 
-    def listen(
-        listener: EventsListener, on_gap: Callable[[], None], on_work: Callable[[str], None]
-    ) -> None:
+    def listen(listener: EventsListener, on_gap: Callable[[], None], on_work: Callable[[str], None]) -> None:
         """Call ``listener`` with the events of watched executions that other nodes log.
 
         ``on_work`` is called with each challenge that a node :meth:`announces <announce>`, this one too.

@@ -10,11 +10,17 @@ from .core.model import Effect, Execution, LoggedEvent
 
 
 class StoredEffect(Struct):
-    """An effect and who has it leased (``node``), until when or from when on it is due."""
+    """An effect and who has it leased (``node``), until when or from when on it is due.
+
+    :ivar call: the call that leased it last.
+    :ivar answer: how that call answered it.
+    """
 
     effect: Effect
     due: int
     node: str = ""
+    call: str = ""
+    answer: Effect | None = None
 
 
 class StoredExecution(Struct):

@@ -319,16 +319,20 @@ class MemoryRedis:
         rows = [(e.effect.since if held else e.due, f"{e.effect.kind}:{e.effect.job_id}", e) for e in of_kind]
         return sorted(rows, key=lambda row: row[:2])
 
-    def lease_effects(self, now: int, lease: int, limit: int, node: str) -> list[Effect]:
+    def lease_effects(
+        self, now: int, lease: int, limit: int, node: str, call: str, again: bool
+    ) -> list[Effect]:
         """Lease effects that are due."""
-        due = [stored for when, _, stored in self._by_age(held=False) if when <= now][:limit]
-        leased = []
-        for stored in due:
-            before = replace(stored.effect, tries=stored.effect.tries + 1)
-            stored.effect = replace(before, state=EffectState.SENT)
-            stored.due, stored.node = now + lease, node
-            leased.append(before)
-        return leased
+        mine = [e for e in self.effects.values() if again and (e.node, e.call) == (node, call)]
+        for stored in mine:
+            stored.due = now + lease
+        due = [stored for when, _, stored in self._by_age(held=False) if when <= now]
+        for stored in due[: limit - len(mine)]:
+            stored.answer = replace(stored.effect, tries=stored.effect.tries + 1)
+            stored.effect = replace(stored.answer, state=EffectState.SENT)
+            stored.due, stored.node, stored.call = now + lease, node, call
+            mine.append(stored)
+        return [stored.answer for stored in mine if stored.answer is not None]
 
     def postpone_effect(
         self, kind: EffectKind, job_id: str, state: EffectState, due: int, note: str, node: str
@@ -362,7 +366,7 @@ class MemoryRedis:
         self.adopted.pop(node, None)
         self.dropped.discard(node)
 
-    def adopt(self, node: str, now: int, response_list: Callable[[str], str]) -> list[str]:
+    def adopt(self, node: str, now: int, pause: int, response_list: Callable[[str], str]) -> list[str]:
         """Take over the lists of dead nodes."""
         dead = {name for name, end in self.nodes.items() if end <= now} - {node}
         for name in dead:
@@ -370,21 +374,24 @@ class MemoryRedis:
             self.adopted[name] = node
             for stored in self.effects.values():
                 if stored.node == name:
-                    stored.due, stored.node = now, ""
+                    stored.due, stored.node = now + pause, ""
         for name, adopter in self.adopted.items():
             if adopter in dead:
                 self.adopted[name] = node
         for name in self.dropped:
-            self.lists.pop(response_list(name), None)
+            if not self._is_written_to(name):
+                self.lists.pop(response_list(name), None)
         return sorted(name for name, adopter in self.adopted.items() if adopter == node)
 
     def drop_adopted(self, node: str, dead: str, response_list: str) -> bool:
         """Forget a dead node's list."""
-        writing = any(job.attempt and job.node == dead for job in self.jobs.values())
-        if self.adopted.get(dead) != node or writing or self.lists.get(response_list):
+        if self.adopted.get(dead) != node or self._is_written_to(dead) or self.lists.get(response_list):
             return False
         del self.adopted[dead]
         self.lists.pop(response_list, None)
         self.consumed.pop(response_list, None)
         self.dropped.add(dead)
         return True
+
+    def _is_written_to(self, node: str) -> bool:
+        return any(job.attempt and job.node == node for job in self.jobs.values())

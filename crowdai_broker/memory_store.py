@@ -182,9 +182,13 @@ class MemoryStore:
         """Return jobs that are due."""
         return self._step("due_jobs", lambda: self.state.due_jobs(now, limit))
 
-    async def lease_effects(self, now: int, lease: int, limit: int, node: str) -> list[Effect]:
+    async def lease_effects(
+        self, now: int, lease: int, limit: int, node: str, call: str = "", again: bool = False
+    ) -> list[Effect]:
         """Lease effects that are due."""
-        return self._step("lease_effects", lambda: self.state.lease_effects(now, lease, limit, node))
+        return self._step(
+            "lease_effects", lambda: self.state.lease_effects(now, lease, limit, node, call, again)
+        )
 
     async def postpone_effect(
         self, kind: EffectKind, job_id: str, state: EffectState, due: int, note: str, node: str
@@ -218,9 +222,9 @@ class MemoryStore:
         """Say that a node is alive."""
         self._step("beat", lambda: self.state.beat(node, now, ttl))
 
-    async def adopt(self, node: str, now: int) -> list[str]:
+    async def adopt(self, node: str, now: int, pause: int = 0) -> list[str]:
         """Take over the lists of dead nodes."""
-        return self._step("adopt", lambda: self.state.adopt(node, now, self.response_list))
+        return self._step("adopt", lambda: self.state.adopt(node, now, pause, self.response_list))
 
     async def drop_adopted(self, node: str, dead: str) -> bool:
         """Forget a dead node's list."""

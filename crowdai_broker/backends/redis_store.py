@@ -225,9 +225,12 @@ class RedisStore:
 
     # -- effects
 
-    async def lease_effects(self, now: int, lease: int, limit: int, node: str) -> list[Effect]:
+    async def lease_effects(
+        self, now: int, lease: int, limit: int, node: str, call: str = "", again: bool = False
+    ) -> list[Effect]:
         """Lease effects that are due."""
-        rows = await self._scripts.call("lease", now=now, till=now + lease, limit=limit, node=node)
+        asked = {"now": now, "till": now + lease, "limit": limit, "node": node, "call": call, "again": again}
+        rows = await self._scripts.call("lease", **asked)
         return [records.read_effect(row) for row in rows]
 
     async def postpone_effect(
@@ -280,10 +283,16 @@ class RedisStore:
         """Say that a node is alive."""
         await self._scripts.call("beat", node=node, till=now + ttl)
 
-    async def adopt(self, node: str, now: int) -> list[str]:
+    async def adopt(self, node: str, now: int, pause: int = 0) -> list[str]:
         """Take over the lists of dead nodes."""
         graves = int(KEEP * 1000)
-        asked = {"node": node, "now": now, "list": self.response_list(""), "graves": graves}
+        asked = {
+            "node": node,
+            "now": now,
+            "pause": pause,
+            "list": self.response_list(""),
+            "graves": graves,
+        }
         return list(await self._scripts.call("adopt", **asked))
 
     async def drop_adopted(self, node: str, dead: str) -> bool:

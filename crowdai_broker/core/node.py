@@ -20,7 +20,7 @@ from .grading import Grading
 from .handing import HandingOut
 from .intake import Intake
 from .model import EffectKind, Job
-from .outbox import Outbox, OutboxObserver
+from .outbox import BEGIN_WITHIN, Outbox, OutboxObserver
 from .participants import Participants
 from .places import Places
 from .presence import Presence
@@ -128,6 +128,7 @@ class Node:
             self.dispatcher,
             self.relay.attempts,
             spawn,
+            timeout + BEGIN_WITHIN,
             on_adopted,
         )
 

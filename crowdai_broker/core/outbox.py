@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -26,6 +27,7 @@ LOOK_AGAIN = 1.0  # s between looks for effects that became due
 FIRST_WAIT = 1.0  # s before the first repetition
 LONGEST_WAIT = 60.0  # s between repetitions, but for a longer Retry-After
 LONGEST_RETRY_AFTER = 3600.0  # s
+BEGIN_WITHIN = 5.0  # s after its lease within which work on an effect begins; later another node may have it
 INSIST = 1.0  # s between tries to store an answer that is there
 INSIST_FOR = 600.0  # s after which an answer that cannot be stored is given up, and found again by asking
 
@@ -102,6 +104,8 @@ class Outbox:
         self._on_settled = on_settled
         self._jitter = jitter
         self._in_hand: set[tuple[EffectKind, str]] = set()
+        self._calls = count(1)
+        self._lost_call = ""  # a call for leases whose answer was lost
         self._looking = False
         self._again = False
         self._looks = LoopingCall(self.poke)
@@ -129,15 +133,23 @@ class Outbox:
             self._again = True
             while self._again and len(self._in_hand) < AT_ONCE:
                 self._again = False
-                for effect in await self._store.lease_effects(
-                    self._now(), int(self._lease * 1000), AT_ONCE - len(self._in_hand), self._node
-                ):
+                for effect in await self._lease_some():
                     self._again = True
                     self._begin(effect)
         except StoreUnavailable as error:
             self.log.warn("the outbox waits: {error}", error=error)
         finally:
             self._looking = False
+
+    async def _lease_some(self) -> list[Effect]:
+        """Lease what is due; a call whose answer was lost is repeated, so that no doubt comes of it."""
+        repeated, call = bool(self._lost_call), self._lost_call or str(next(self._calls))
+        self._lost_call = call
+        room = AT_ONCE - len(self._in_hand)
+        lease = int(self._lease * 1000)
+        leased = await self._store.lease_effects(self._now(), lease, room, self._node, call, repeated)
+        self._lost_call = ""
+        return leased
 
     def _begin(self, effect: Effect) -> None:
         """Work on a leased effect, once: a lease may run out while its answer is being stored."""
@@ -149,7 +161,7 @@ class Outbox:
         since = self._clock.seconds()
         try:
             job = await self._insist(lambda: self._store.job(effect.job_id))
-            if self._clock.seconds() - since > self._lease / 4:
+            if self._clock.seconds() - since > BEGIN_WITHIN:
                 # Too late to begin, and nothing was sent: no doubt must come of it.
                 await self._postpone(effect, effect.state, 0, effect.note)
             elif job is None:

@@ -34,6 +34,8 @@ ATTEMPT_GRACE = 60_000  # ms after its deadline for which an attempt is kept in 
 class Sweep:
     """The regular work of a node.
 
+    :param pause: seconds that the effects which a dead node had leased are left alone: what it had sent may
+        still be worked on, and a node that was only cut off may have sent one last thing.
     :param on_adopted: called with the names of the dead nodes whose response lists are this node's now.
     """
 
@@ -50,6 +52,7 @@ class Sweep:
         dispatcher: Dispatcher,
         attempts: Attempts,
         spawn: Spawn,
+        pause: float,
         on_adopted: Callable[[list[str]], None],
     ) -> None:
         self._clock = clock
@@ -61,6 +64,7 @@ class Sweep:
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._spawn = spawn
+        self._pause = pause
         self._on_adopted = on_adopted
         self._loops = [
             self._every(BEAT, "beat", self._beat),
@@ -109,7 +113,7 @@ class Sweep:
     async def _beat(self) -> None:
         now = self._now()
         await self._store.beat(self._node, now, int(BEAT_LASTS * 1000))
-        self._on_adopted(await self._store.adopt(self._node, now))
+        self._on_adopted(await self._store.adopt(self._node, now, int(self._pause * 1000)))
 
     async def _mend(self) -> None:
         self._dispatcher.mend()

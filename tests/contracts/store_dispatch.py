@@ -240,6 +240,22 @@ class OutboxContract(StoreCase):
         (leased,) = await store.lease_effects(40, 500, 9, "n1")
         self.assertEqual((leased.state, leased.tries, leased.note), (EffectState.NEW, 2, "webapp is down"))
 
+    async def test_lease_whose_answer_was_lost(self) -> None:
+        """A call that is made again answers what it leased as it did at first, and leases on."""
+        store = await self.make_store()
+        for name, due in (("x", 1), ("y", 2)):
+            await store.accept(acceptance(name, effects=[effect(due=due)]))
+        (first,) = await store.lease_effects(1, 500, 1, "n1", "one")
+        self.assertEqual(await store.lease_effects(1, 500, 9, "n2", "one", again=True), [])
+        again = await store.lease_effects(400, 500, 9, "n1", "one", again=True)
+        self.assertEqual([leased.job_id for leased in again], ["x-0", "y-0"])
+        self.assertEqual(again[0], first)
+        self.assertEqual(again[1].state, EffectState.NEW)
+        self.assertEqual(await store.lease_effects(899, 500, 9, "n1", "two", again=True), [])
+        (second, _) = await store.lease_effects(900, 500, 9, "n2", "one")
+        self.assertEqual((second.state, second.tries), (EffectState.SENT, 2))
+        self.assertEqual(await store.lease_effects(901, 500, 9, "n1", "one", again=True), [])
+
     async def test_lease_of_another_is_left_alone(self) -> None:
         """Who lost its lease cannot say any more how far the effect is."""
         store = await self.make_store()

@@ -83,6 +83,17 @@ class NodesContract(StoreCase):
         (leased,) = await store.lease_effects(50, 5000, 9, "n2")
         self.assertEqual((leased.job_id, leased.state, leased.tries), ("x-0", EffectState.SENT, 2))
 
+    async def test_effects_of_the_dead_may_have_to_wait(self) -> None:
+        """What a dead node had leased is due only after the pause that its adopter asks for."""
+        store = await self.make_store()
+        await store.accept(acceptance("x", effects=[effect(due=1)]))
+        await store.beat("n1", 0, 10)
+        await store.lease_effects(2, 5000, 1, "n1")
+        await store.adopt("n2", 50, 20)
+        await store.adopt("n2", 60, 20)
+        self.assertEqual(await store.lease_effects(69, 5000, 9, "n2"), [])
+        self.assertEqual(len(await store.lease_effects(70, 5000, 9, "n2")), 1)
+
     async def test_list_is_dropped_when_nobody_writes_to_it(self) -> None:
         """An adopted list stays while an attempt may write to it or entries are left, and goes then."""
         store = await self.make_store()
@@ -111,6 +122,18 @@ class NodesContract(StoreCase):
         await self.push(store.response_list("n1"), b"late")
         await store.adopt("n2", 11)
         self.assertEqual(await self.list_of(store.response_list("n1")), [])
+
+    async def test_dropped_list_that_is_written_to_again(self) -> None:
+        """A node that was only cut off may give out jobs before it says that it lives: their events stay."""
+        store = await self.make_store()
+        await store.beat("n1", 0, 10)
+        await store.beat("n2", 0, 100)
+        await store.adopt("n2", 10)
+        self.assertTrue(await store.drop_adopted("n2", "n1"))
+        await self.dispatched_by(store, "n1")
+        await self.push(store.response_list("n1"), b"event")
+        await store.adopt("n2", 11)
+        self.assertEqual(await self.list_of(store.response_list("n1")), [b"event"])
 
     async def test_dropped_node_that_comes_back_starts_anew(self) -> None:
         """A node whose list was dropped while it was away uses it again, counted from nought."""

@@ -1,5 +1,5 @@
--- Takes over the lists of dead nodes and of those that these had adopted. asked: node, now, list (its name without
--- the node), graves (ms that a dropped list is looked after). Answers with the nodes adopted by asked.node.
+-- Takes over the lists of dead nodes and of those that these had adopted. asked: node, now, pause (ms until what they
+-- had leased is due), list (its name without the node), graves (ms that a dropped list is looked after). Answers with the nodes adopted by asked.node.
 
 local dead = {}
 for _, name in ipairs(call('ZRANGEBYSCORE', P .. 'nodes', '-inf', asked.now)) do
@@ -9,7 +9,7 @@ for _, name in ipairs(call('ZRANGEBYSCORE', P .. 'nodes', '-inf', asked.now)) do
     call('HSET', P .. 'adopted', name, asked.node)
     for _, member in ipairs(call('SMEMBERS', leased_key(name))) do
       call('HSET', P .. 'effect:' .. member, 'node', '')
-      call('ZADD', P .. 'outbox', asked.now, member)
+      call('ZADD', P .. 'outbox', asked.now + asked.pause, member)
     end
     call('DEL', leased_key(name))
   end
@@ -35,6 +35,8 @@ for _, name in ipairs(call('ZRANGEBYSCORE', P .. 'dropped', 0, 0)) do
   call('ZADD', P .. 'dropped', asked.now, name)
 end
 for _, name in ipairs(call('ZRANGE', P .. 'dropped', 0, -1)) do
-  call('DEL', asked.list .. name)
+  if call('HEXISTS', P .. 'writers', name) == 0 then -- else it is back, and has not said so yet
+    call('DEL', asked.list .. name)
+  end
 end
 return reply(mine)

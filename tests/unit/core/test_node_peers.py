@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from crowdai_broker.config import LimitsConfig
+from crowdai_broker.core.webapp_model import Registered, RegisterFields
 from crowdai_broker.errors import PeerError
 
 from .node_case import NodeCase
@@ -245,6 +248,29 @@ class DeadNodeTests(NodeCase):
         self.assertEqual(late.kinds()[-1], "COMPLETE")
         self.assertEqual(self.world.webapp.rows[1].status, "graded")
         self.whole(late)
+
+    def test_node_that_was_only_cut_off(self) -> None:
+        """What a node sent before it was cut off from the store has its time before others ask about it."""
+        self.ada.authenticate()
+        answers: list[Deferred[None]] = []
+        register = self.world.webapp.register
+
+        async def slow(fields: RegisterFields) -> Registered:
+            answers.append(Deferred())
+            await answers[-1]
+            return await register(fields)
+
+        self.patch(self.world.webapp, "register", slow)
+        self.ada.execute()
+        for _ in range(6):
+            self.node.store.fail_next("beat", "before")
+        second = self.world.make_node("n2")
+        self.world.run(16)
+        self.assertEqual(second.adopted, ["n1"])
+        answers[0].callback(None)
+        self.world.run(30)
+        self.assertEqual((len(answers), len(self.world.webapp.rows)), (1, 1))
+        self.take()
 
     def test_node_that_leaves(self) -> None:
         """What a node leaves on stopping is taken over at once, not after it is missed."""

@@ -217,7 +217,7 @@ class LooseTests(NodeCase):
         self.assertEqual(leased.kind, EffectKind.DISPATCH)
         self.world.kill(self.node)
         self.world.make_node("n2")
-        self.world.run(20)
+        self.world.run(32)
         (taken,) = self.graders.given
         self.assertEqual((taken.job.attempts, taken.job.node), (2, "n2"))
         self.assertEqual(self.world.jobs(execution_id)[0].attempt, taken.job.attempt)

@@ -209,6 +209,32 @@ class OutboxTests(SynchronousTestCase):
         (handled,) = self.handled
         self.assertEqual((handled.state, handled.tries), (EffectState.NEW, 2))
 
+    def test_lease_whose_answer_was_lost(self) -> None:
+        """A lease that the node never heard of is no doubt: the effect is handled at once, as new."""
+        self.store.fail_next("lease_effects", "after")
+        self.accept()
+        self.assertEqual(self.handled, [])
+        self.run_for(1)
+        self.assertEqual([(effect.state, effect.tries) for effect in self.handled], [(EffectState.NEW, 1)])
+        self.assertEqual(self.redis.effects, {})
+
+    def test_too_late_to_begin(self) -> None:
+        """Work that could not begin within some seconds of its lease is not begun: another may have it."""
+        job = self.store.job
+        wait: Deferred[None] = Deferred()
+
+        async def slow(job_id: str) -> Job | None:
+            await wait
+            return await job(job_id)
+
+        self.patch(self.store, "job", slow)
+        self.accept()
+        self.run_for(int(outboxes.BEGIN_WITHIN) + 1)
+        self.patch(self.store, "job", job)
+        wait.callback(None)
+        self.run_for(2)
+        self.assertEqual([(effect.state, effect.tries) for effect in self.handled], [(EffectState.NEW, 2)])
+
     def test_stopped(self) -> None:
         """After its stop an outbox begins nothing, and what it works on is finished."""
         waits: Deferred[Verdict] = Deferred()
