@@ -169,6 +169,22 @@ class StopTests(WorldCase):
         (row,) = self.world.webapp.settled(1, id=number)
         self.assertEqual((row["posts"], row["patches"], row["score"]), (1, 1, 0.8))
 
+    def test_a_grade_that_cannot_be_posted(self) -> None:
+        """A grade that waits for the webapp holds no stop up; the next broker posts it, once."""
+        execution = self.participant(PLAIN).execute("x", "submit")
+        order = self.hands.take(PLAIN)
+        self.world.line.cut()
+        self.addCleanup(self.world.line.mend)
+        order.complete({"score": 0.4})
+        (outcome,) = execution.result()
+        execution.expect("INFO", saying="Your result is safe")
+        self.assertEqual(self.broker().terminate(5.0), 0)
+        self.world.launch()
+        self.world.line.mend()
+        self.broker().ready()
+        (row,) = self.world.webapp.settled(1, id=outcome["data"]["submission_id"])
+        self.assertEqual((row["posts"], row["patches"], row["score"]), (1, 1, 0.4))
+
     def test_twice(self) -> None:
         """A second SIGTERM does not wait for what is in hand."""
         execution = self.participant(PLAIN).execute("x")

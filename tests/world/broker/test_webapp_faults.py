@@ -13,6 +13,8 @@ from .world import Plan, World
 
 PLAIN = "Plain"
 SEALED = "Sealed"
+IN_FILE = "InTheFile"
+ONLY_THERE = "OnlyAtTheWebapp"
 FAULTS = (
     "drop",
     "drop_after",
@@ -31,7 +33,8 @@ class WebappFaultTests(WorldCase):
     """Faults at each call, with and without the organizer's key; a call is given up after one second."""
 
     plan: ClassVar[Plan] = Plan(
-        challenges={PLAIN: {}, SEALED: {"organizer_api_key": None}},
+        challenges={PLAIN: {}, IN_FILE: {}, SEALED: {"organizer_api_key": None}},
+        at_webapp={ONLY_THERE: {}},
         tables={"webapp": {"timeout": 1}},
     )
 
@@ -132,6 +135,16 @@ class WebappFaultTests(WorldCase):
         execution.result()
         self.assert_once(execution, *(n / 10 for n in range(10)))
         self.assertEqual(self.met("grade"), [count + 1 for count in before])
+
+    def test_a_webapp_of_old(self) -> None:
+        """Where the webapp cannot say which challenges there are, the operator's file does, and it alone."""
+        self.world.webapp.fault("challenge_config", "missing", always=True)
+        execution = self.participant(IN_FILE).execute("x", "submit")
+        self.hands.take(IN_FILE).complete({"score": 0.7})
+        execution.result()
+        self.assert_once(execution, 0.7)
+        stranger = self.participant(ONLY_THERE, authenticate=False)
+        self.assertEqual(stranger.authenticate()["message"], f"Unrecognized Challenge: {ONLY_THERE}")
 
     def test_a_key_that_is_refused_for_a_while(self) -> None:
         """A webapp that answers 401 for a while has done nothing: the calls are repeated."""
