@@ -32,7 +32,7 @@ from crowdai_broker.wire.eio_events import (
 from crowdai_broker.wire.eio_packet import Packet
 from crowdai_broker.wire.eio_session import EioSession
 from crowdai_broker.wire.eio_settings import State
-from crowdai_broker.wire.faults import WireError
+from crowdai_broker.wire.faults import BrokenFrame, WireError
 
 if TYPE_CHECKING:
     from crowdai_broker.web.engineio import EngineIOServer
@@ -232,13 +232,25 @@ class Connection:
             self.session.socket_lost()
         elif socket is self._candidate:
             self._candidate = None
-            self.session.candidate_lost()
+            self.session.drop_candidate()
+        self.settle()
+
+    def socket_failed(self, socket: ServerSocket) -> None:
+        """A frame broke the rules: the session ends, or the attempt to upgrade it."""
+        if socket is self._socket:
+            self._server.observer.protocol_error(BrokenFrame.__name__)
+            self.session.fail(BrokenFrame("a frame that breaks RFC 6455"))
+        elif socket is self._candidate:
+            self.session.drop_candidate()
         self.settle()
 
     def socket_writable(self, socket: ServerSocket, *, writable: bool) -> None:
-        """The transport's buffer filled or drained."""
+        """The transport's buffer filled or drained; what a candidate is sent is too little to fill it."""
         if socket is self._socket:
             self.session.writable = writable
+            self.settle()
+        elif socket is self._candidate and not writable:
+            self.session.drop_candidate()
             self.settle()
 
     # -- doing what the session says

@@ -223,6 +223,9 @@ class _Opening:
     def socket_lost(self, socket: ServerSocket) -> None:
         """Not before it is open."""
 
+    def socket_failed(self, socket: ServerSocket) -> None:
+        """Not before it is open."""
+
     def socket_writable(self, socket: ServerSocket, *, writable: bool) -> None:
         """Not before it is open."""
 

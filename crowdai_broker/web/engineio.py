@@ -210,5 +210,8 @@ class EngineIOServer:
     def socket_lost(self, socket: ServerSocket) -> None:
         """Nobody minds."""
 
+    def socket_failed(self, socket: ServerSocket) -> None:
+        """Nobody minds."""
+
     def socket_writable(self, socket: ServerSocket, *, writable: bool) -> None:
         """Nobody writes."""

@@ -7,6 +7,8 @@ What Autobahn 26.10 leaves to us, each measured:
 * exceptions in ``onConnect``/``onOpen`` end in a Deferred nobody looks at: caught and logged here;
 * the closing handshake is timed by a global reactor: timed here, on ours, and then cut;
 * a message of many empty fragments grows a list without bound: empty ones are not kept;
+* every ping is answered, read or not: while pongs are not, only the latest is (RFC 6455, section 5.5.3);
+* a peer that breaks the rules is sent its close code, and the rest is up to that peer: we tell and cut;
 * each received message passes three debug calls and an observer nobody registered: overridden.
 """
 
@@ -47,6 +49,9 @@ class SocketOwner(Protocol):
     def socket_lost(self, socket: ServerSocket) -> None:
         """The connection is gone; told once, and only after :meth:`socket_opened`."""
 
+    def socket_failed(self, socket: ServerSocket) -> None:
+        """A frame broke the rules; a close frame is sent, and the connection will be cut."""
+
     def socket_writable(self, socket: ServerSocket, *, writable: bool) -> None:
         """The transport's buffer is full, or has room again."""
 
@@ -78,6 +83,8 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
     _clock: IReactorTime
     _close_timeout: float
     _opened = False
+    _writable = True
+    _unanswered: bytes | None = None
     _abort_call: IDelayedCall | None = None
 
     def bind(self, owner: SocketOwner, clock: IReactorTime, close_timeout: float) -> None:
@@ -113,8 +120,12 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def set_writable(self, *, writable: bool) -> None:
         """Pass the transport's word on to the owner."""
+        self._writable = writable
         if self._opened:
             self._owner.socket_writable(self, writable=writable)
+        if writable and self._unanswered is not None:
+            payload, self._unanswered = self._unanswered, None
+            self.sendPong(payload)
 
     # -- what Autobahn calls
 
@@ -159,6 +170,13 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
         if not self.failedByMe and self._opened:
             self.onMessage(bytes(data), self.message_is_binary)
 
+    def onPing(self, payload: bytes) -> None:
+        """Answer it, or when there is room again if no later one has come by then."""
+        if self._writable:
+            self.sendPong(payload)
+        else:
+            self._unanswered = payload
+
     def dataReceived(self, data: bytes) -> None:
         """Skip the logging around it."""
         self._dataReceived(data)
@@ -182,6 +200,13 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
         # A reset could overtake what the peer has not read yet; wait for it, but not for long.
         self.transport.loseConnection()
         self._cut_later()
+
+    def _fail_connection(self, *args: Any, **kwargs: Any) -> None:
+        first = self.state == self.STATE_OPEN
+        super()._fail_connection(*args, **kwargs)
+        if first and self._opened:
+            self._cut_later()
+            self._owner.socket_failed(self)
 
     # -- inside
 

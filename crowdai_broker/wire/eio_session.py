@@ -145,7 +145,7 @@ class EioSession:
         if self._close_pending_poll():
             self._end(reason, None)
             return
-        self._drop_candidate()
+        self.drop_candidate()
         self._drained_by = now + self._settings.drain_timeout
         self.state = State.DRAINING
         self._outputs.append(Closed(reason))
@@ -261,11 +261,13 @@ class EioSession:
         elif step is Step.UPGRADE:
             self._switch(now)
         else:
-            self._drop_candidate()
+            self.drop_candidate()
 
-    def candidate_lost(self) -> None:
-        """The candidate is gone; polling goes on and another attempt is allowed."""
-        self._candidate = None
+    def drop_candidate(self) -> None:
+        """The candidate is gone or has to go; polling goes on and another attempt is allowed."""
+        if self._candidate is not None:
+            self._candidate = None
+            self._outputs.append(CloseCandidate())
 
     # -- time
 
@@ -330,7 +332,7 @@ class EioSession:
     def _switch(self, now: float) -> None:
         if self._polling:
             self._answer([eio_packet.CLOSE])
-        self.candidate_lost()
+        self._candidate = None
         self.transport = "websocket"
         self._heartbeat.packet(now)
         self._outputs.append(Upgraded())
@@ -338,7 +340,7 @@ class EioSession:
 
     def _tick_candidate(self, candidate: Candidate, now: float) -> None:
         if now >= candidate.until:
-            self._drop_candidate()
+            self.drop_candidate()
         elif candidate.noop_is_due(now):
             self._noop()
 
@@ -377,16 +379,11 @@ class EioSession:
         self._answer([eio_packet.NOOP, eio_packet.CLOSE])
         self.state = State.CLOSED
 
-    def _drop_candidate(self) -> None:
-        if self._candidate is not None:
-            self._candidate = None
-            self._outputs.append(CloseCandidate())
-
     def _end(self, reason: str, code: int | None) -> None:
         if self.state is State.CLOSED:
             return
         told = self.state is State.DRAINING
-        self._drop_candidate()
+        self.drop_candidate()
         self._buffer.clear()
         self._polling = False
         self.state = State.CLOSED

@@ -43,6 +43,12 @@ class Violation(WireError):
     reason = "forced close"
 
 
+class BrokenFrame(WireError):
+    """A WebSocket frame that RFC 6455 does not allow; its close frame is already on its way."""
+
+    reason = "transport error"
+
+
 class SlowPeer(WireError):
     """The peer does not read what it is sent; the bound of its outgoing buffer is reached."""
 

@@ -115,16 +115,45 @@ class SessionTests(EngineIOTestCase):
         socket = self.socket()
         socket.send_frame(b"4\xff", 1)
         self.assertEqual(socket.frames(), [("close", 1007)])
-        socket.lose()
-        self.assertEqual(self.ends, ["transport close"])
+        self.assertEqual(self.ends, ["transport error"])
 
     def test_bad_frames(self) -> None:
-        """Autobahn's own complaints: 1002."""
+        """Autobahn's own complaints: 1002; the session is over at once, the connection a little later."""
         for raw in (b"\xf1\x80\0\0\0\0", b"\x81\x014", b"\x83\x80\0\0\0\0", b"\x80\x80\0\0\0\0"):
+            self.start()
             socket = self.socket()
             socket.send(raw)
-            self.assertEqual(socket.frames()[0], ("close", 1002), raw)
-            socket.lose()
+            self.assertEqual(socket.frames(), [("close", 1002)], raw)
+            self.assertEqual((self.ends.pop(), len(self.server)), ("transport error", 0))
+            self.assertEqual(self.observer.protocol_errors["BrokenFrame"], 1)
+            self.clock.advance(4.9)
+            self.assertFalse(socket.transport.gone)
+            self.clock.advance(0.2)
+            self.assertTrue(socket.transport.gone)
+            self.assertEqual((self.ends, self.clock.getDelayedCalls()), ([], []))
+
+    def test_pings(self) -> None:
+        """A ping is answered; of those that come while the pongs are not read only the latest."""
+        socket = self.socket()
+        socket.send_frame(b"a", 9)
+        self.assertEqual(socket.frames(), [b"a"])
+        socket.fill(full=True)
+        for text in (b"b", b"c", b"d"):
+            socket.send_frame(text, 9)
+        self.assertEqual(socket.frames(), [])
+        for _ in range(2):
+            socket.fill(full=False)
+        self.assertEqual(socket.frames(), [b"d"])
+
+    def test_ping_after_the_end(self) -> None:
+        """Behind our close frame nothing is sent, not even a pong that waited."""
+        socket = self.socket()
+        socket.fill(full=True)
+        socket.send_frame(b"a", 9)
+        socket.send_frame("abc")
+        socket.send_frame(b"b", 9)
+        socket.fill(full=False)
+        self.assertEqual(socket.frames(), [("close", 1008)])
 
     def test_too_big(self) -> None:
         """1009 by the frame's head, and by the sum of fragments."""
@@ -263,6 +292,31 @@ class UpgradeTests(EngineIOTestCase):
         third.send_frame("5")
         third.send_frame("4a")
         self.assertEqual(third.frames(), ["4a"])
+        self.assertEqual(self.ends, [])
+
+    def test_broken_frame(self) -> None:
+        """It ends the attempt, not the session."""
+        sid = self.open()
+        socket = self.site.websocket(f"{SOCKET}&sid={sid}")
+        socket.send(b"\x81\x014")
+        self.assertEqual(socket.frames(), [("close", 1002)])
+        another = self.site.websocket(f"{SOCKET}&sid={sid}")
+        self.clock.advance(5)
+        self.assertTrue(socket.transport.gone)
+        another.send_frame("5")
+        another.send_frame("4a")
+        self.assertEqual((another.frames(), self.ends), (["4a"], []))
+
+    def test_slow_reader(self) -> None:
+        """Who probes and probes and does not read the answers is closed; polling goes on."""
+        sid = self.open()
+        socket = self.site.websocket(f"{SOCKET}&sid={sid}")
+        socket.fill(full=True)
+        socket.send_frame("2probe")
+        self.assertEqual(socket.frames(), [("close", None)])
+        self.clock.advance(5)
+        self.assertTrue(socket.transport.gone)
+        self.assertEqual(self.site.ask("POST", f"{POLL}&sid={sid}", b"4a").status, 200)
         self.assertEqual(self.ends, [])
 
     def test_other_version(self) -> None:

@@ -506,10 +506,10 @@ class UpgradeTests(Machine):
     def test_candidate_dies(self) -> None:
         """Polling goes on, without noops."""
         machine = probing()
-        machine.candidate_lost()
+        machine.drop_candidate()
         machine.poll_arrived(0.0)
         machine.tick(1.0)
-        self.assertEqual(self.said(machine), [])
+        self.assertEqual(self.said(machine), [CloseCandidate()])
 
     def test_session_ends(self) -> None:
         """The candidate goes with it."""
@@ -598,7 +598,7 @@ INPUTS: dict[str, Callable[[EioSession, float], object]] = {
     "candidate": lambda m, now: m.candidate_opened(now),
     "probe": lambda m, now: m.candidate_frame(b"2probe", binary=False, now=now),
     "switch": lambda m, now: m.candidate_frame(b"5", binary=False, now=now),
-    "candidate lost": lambda m, now: m.candidate_lost(),
+    "candidate dropped": lambda m, now: m.drop_candidate(),
     "tick": lambda m, now: m.tick(now),
     "send": lambda m, now: m.send(message("x")),
     "close": lambda m, now: m.close("x", now),
