@@ -34,10 +34,7 @@ from ..core.webapp_model import (
     Submission,
 )
 from ..errors import WebappDenied, WebappRefused, WebappUnavailable
-from ..interfaces import IWebapp
-from . import webapp_answers as answers
-from .webapp_answers import Answer
-from .webapp_http import (
+from ..http_client import (
     MAX_PARALLEL,
     AnswerTooLong,
     Client,
@@ -47,6 +44,9 @@ from .webapp_http import (
     read_body,
     tls_policy,
 )
+from ..interfaces import IWebapp
+from . import webapp_answers as answers
+from .webapp_answers import Answer
 
 MAX_ANSWER = 1_000_000  # bytes of an answer's body
 MAX_LIST = 32_000_000  # bytes of a challenge's whole list of submissions

@@ -22,12 +22,12 @@ from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from crowdai_broker import http_client
 from crowdai_broker.backends import webapp as webapp_module
-from crowdai_broker.backends import webapp_http
 from crowdai_broker.backends.webapp import MAX_ANSWER, Webapp
-from crowdai_broker.backends.webapp_http import tls_policy
 from crowdai_broker.core.webapp_model import GradeFields
 from crowdai_broker.errors import ConfigError, WebappError, WebappUnavailable
+from crowdai_broker.http_client import tls_policy
 from tests.contracts.webapp_case import ADA, BROKER_KEY, register_fields
 
 GRADE = GradeFields(grading_status="graded", score=0.5)
@@ -156,7 +156,7 @@ class KeptConnectionTests(ConnectionCase):
 
     async def test_unused_connections_are_closed(self) -> None:
         """A connection that is not used for a while is closed by us, before its server does."""
-        self.patch(webapp_http, "IDLE_CONNECTION", 0.05)
+        self.patch(http_client, "IDLE_CONNECTION", 0.05)
         server, _ = await self._first_ok_then(lambda it: it.close())
         await server.connections[0].gone
 

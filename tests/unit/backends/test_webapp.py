@@ -17,10 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IResponse
 
 from crowdai_broker.backends.webapp import Outcome, Webapp, request_body
-from crowdai_broker.backends.webapp_http import MAX_PARALLEL, Client
 from crowdai_broker.core.webapp_model import GradeFields, RegisterFields
 from crowdai_broker.demo.webapp import DemoWebapp
 from crowdai_broker.errors import WebappUnavailable
+from crowdai_broker.http_client import MAX_PARALLEL, Client
 from tests.contracts import webapp_case
 from tests.contracts.webapp_case import ADA, BROKER_KEY, register_fields
 

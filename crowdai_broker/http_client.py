@@ -36,7 +36,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from ..errors import ConfigError
+from .errors import ConfigError
 
 MAX_PARALLEL = 32  # connections, and requests under way, to the server
 IDLE_CONNECTION = 2.0
