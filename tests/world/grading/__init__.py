@@ -1,0 +1,1 @@
+"""Evaluators in processes of their own, over a real Redis."""

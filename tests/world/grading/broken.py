@@ -1,0 +1,3 @@
+"""A module that cannot be imported."""
+
+ANSWER = 1 / 0
