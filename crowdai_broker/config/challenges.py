@@ -80,16 +80,24 @@ def merge_tables(*tables: ChallengeTable) -> ChallengeConfig:
     return ChallengeConfig(**values, grader=GraderConfig(**grader))
 
 
-def check_challenge(problems: Problems, challenge: ChallengeConfig, at: str) -> None:
-    """Check what keys demand of each other."""
-    grader, where = challenge.grader, join(at, "grader")
+def check_challenge(problems: Problems, challenge: ChallengeConfig, at: str, *others: str) -> None:
+    """Check what keys demand of each other.
+
+    :param at: the table to name where a key is missing; one that was found wrong is not missing.
+    :param others: more tables that ``challenge`` was merged from.
+    """
+    grader, tables = challenge.grader, [join(table, "grader") for table in (at, *others)]
     if grader.kind == "http" and not grader.url:
-        problems.add(join(where, "url"), 'is needed by kind = "http": where the grader listens')
+        _miss(problems, "url", tables, 'is needed by kind = "http": where the grader listens')
     if grader.kind == "socketio" and not grader.token:
-        problems.add(
-            join(where, "token"),
-            'is needed by kind = "socketio", in the operator\'s file: a grader proves itself with it',
-        )
+        text = 'is needed by kind = "socketio", in the operator\'s file: a grader proves itself with it'
+        _miss(problems, "token", tables, text)
+
+
+def _miss(problems: Problems, name: str, tables: list[str], text: str) -> None:
+    keys = [join(table, name) for table in tables]
+    if not any(map(problems.concern, keys)):
+        problems.add(keys[0], text)
 
 
 def _read_remote(problems: Problems, config: Mapping[str, object] | None) -> ChallengeTable:

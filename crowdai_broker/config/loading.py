@@ -113,18 +113,18 @@ def _read_tables(reader: Reader, raw: dict[str, Any]) -> dict[str, dict[str, Any
 
 
 def _read_challenges(reader: Reader, raw: object, defaults: ChallengeTable) -> dict[str, ChallengeTable]:
-    """Read ``[challenges.X]`` for every X, and check each as it is with the defaults."""
+    """Read ``[challenges.X]`` for every X, and check each as it is with ``[challenge_defaults]``."""
     if not isinstance(raw, dict):
         reader.problems.add("challenges", "must hold a table for each challenge: [challenges.NAME]")
         return {}
     tables = {}
     for name, table in raw.items():
-        at, before = join("challenges", name), len(reader.problems.lines)
+        at = join("challenges", name)
         try:
             plain_name(name)
         except ValueError as why:
             reader.problems.add(at, f"the name of a challenge {why}")
         tables[name] = read_challenge(reader, table, at)
-        if len(reader.problems.lines) == before:
-            check_challenge(reader.problems, merge_tables(defaults, tables[name]), at)
+        merged = merge_tables(defaults, tables[name])
+        check_challenge(reader.problems, merged, at, "challenge_defaults")
     return tables

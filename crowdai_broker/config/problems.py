@@ -19,11 +19,17 @@ class Problems:
     def __init__(self, source: str) -> None:
         self.source = source
         self.lines: list[str] = []
+        self._keys: set[str] = set()
 
     def add(self, key: str, text: str) -> None:
         """Note that ``key`` (a dotted path, empty for the whole source) is wrong in the way ``text`` says."""
+        self._keys.add(key)
         where = f"{self.source}: {key}" if key else self.source
         self.lines.append(f"{where}: {text}")
+
+    def concern(self, key: str) -> bool:
+        """Whether something is wrong with the value of ``key`` itself."""
+        return key in self._keys
 
     def unknown(self, key: str, name: str, known: list[str]) -> None:
         """Note a key that does not exist, with the ones that do."""

@@ -229,6 +229,18 @@ class Problems(ConfigCase):
         self.assert_problem('[challenges.X.grader]\nkind = "socketio"', "challenges.X.grader.token: ")
         self.load(http + '[challenge_defaults.grader]\nurl = "http://g"')
 
+    def test_keys_that_need_each_other_beside_a_wrong_one(self) -> None:
+        """What is missing is reported whatever else is wrong; what is there and wrong is not missing."""
+        found = self.problems('[challenges.X]\nmax_attempts = 0\n[challenges.X.grader]\nkind = "http"')
+        self.assertEqual(
+            [line.split(": ")[0] for line in found], ["challenges.X.max_attempts", "challenges.X.grader.url"]
+        )
+        http = '[challenges.X.grader]\nkind = "http"\n'
+        self.assert_problem(f"{http}url = 3", "challenges.X.grader.url: must be a string")
+        self.assert_problem(f"{http}[challenge_defaults.grader]\nurl = 3", "challenge_defaults.grader.url: ")
+        socketio = '[challenges.X.grader]\nkind = "socketio"\n'
+        self.assert_problem(socketio + 'token = {env = "NO"}', "challenges.X.grader.token: ", "NO")
+
     def test_a_challenge_has_a_usable_name(self) -> None:
         """A name that no client could send is refused."""
         self.assert_problem('[challenges." X"]', 'challenges." X": the name of a challenge must')
