@@ -19,7 +19,7 @@ from ..config import ChallengeConfig
 from ..errors import PeerError, StoreUnavailable
 from ..interfaces import IStore
 from .catalogue import Catalogue
-from .events import JobEvent, draft
+from .events import JobEvent, draft, execution_draft
 from .lifecycle import register_effect
 from .model import Acceptance, Accepted, Execution, Job, JobState, Lane, NewJob, job_id_of
 from .requests import ExecuteFunction
@@ -31,6 +31,11 @@ NOT_KNOWN = (
     "it will be graded. Please look for it on the challenge site in a few minutes, before you submit again."
 )
 ID_BYTES = 15  # 120 bits: an execution id is no secret, but nobody should find one by trying
+
+CODE_DROPPED = (
+    "This broker does not archive code: what you sent of it was dropped unread, nothing of it is kept. Your "
+    "submission goes on."
+)
 
 
 class _ExtraParams(Struct):
@@ -103,18 +108,17 @@ class Intake:
         )
         jobs = tuple(self._job(execution, request, challenge, number) for number in range(len(request.items)))
         url = f"{self._public_url}/progress/{execution.execution_id}#{execution.progress_key}"
+        announced = [Announced(execution.execution_id, ahead + new.job.data_sequence_no, url) for new in jobs]
+        events = [
+            draft(new.job, JobEvent.ENQUEUED, "Enqueued", data)
+            for new, data in zip(jobs, announced, strict=True)
+        ]
+        if request.has_code:
+            events.append(execution_draft(execution.execution_id, JobEvent.INFO, CODE_DROPPED))
         acceptance = Acceptance(
             execution=execution,
             jobs=jobs,
-            events=tuple(
-                draft(
-                    new.job,
-                    JobEvent.ENQUEUED,
-                    "Enqueued",
-                    Announced(execution.execution_id, ahead + new.job.data_sequence_no, url),
-                )
-                for new in jobs
-            ),
+            events=tuple(events),
             watcher=self._node,
             idempotency=idempotency,
         )

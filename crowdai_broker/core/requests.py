@@ -43,6 +43,7 @@ class ExecuteFunction(Struct, frozen=True):
     """``execute_function``: what is to be graded.
 
     :ivar items: the data of each job; never empty.
+    :ivar has_code: code came with it, which is not kept here.
     """
 
     response_channel: str
@@ -55,6 +56,7 @@ class ExecuteFunction(Struct, frozen=True):
     parallel: bool
     dry_run: bool
     idempotency_key: str
+    has_code: bool
 
 
 def read_object(args: list[Any], event: str) -> dict[str, Any]:
@@ -106,6 +108,7 @@ def read_execute_function(args: list[Any]) -> ExecuteFunction:
         parallel=_flag(request, "parallel"),
         dry_run=_flag(request, "dry_run"),
         idempotency_key=_optional_text(request, "idempotency_key"),
+        has_code=request.get("code") is not None,
     )
 
 

@@ -43,6 +43,18 @@ class ScoredTests(NodeCase):
         self.assertEqual((status, grade.score, grade.score_secondary), ("graded", 0.25, 7.0))
         self.assertEqual(grade.description_markdown, "well done")
 
+    def test_code_is_dropped(self) -> None:
+        """Code that comes with a submission is not kept, which is said, and the submission goes on."""
+        self.ada.execute(code={"permission": True, "files": {"secret.py": "print()"}})
+        self.assertIn("dropped unread", self.ada.messages("INFO")[0])
+        self.assertEqual(self.ada.events[1]["data_sequence_no"], -1)
+        self.take().complete(score=1)
+        self.world.run(1)
+        self.assertEqual(len(self.ada.acks), 1)
+        for stored in self.world.redis.executions.values():
+            self.assertNotIn("secret.py", repr(stored))
+        self.assertNotIn("secret.py", repr(self.world.redis.jobs))
+
     def test_meta_keeps_the_marks(self) -> None:
         """A submission carries the marks it is found by as a string of JSON, before and after its grade."""
         subscription = self.ada.execute()
