@@ -93,6 +93,12 @@ class IStore(Interface):
     async def job(job_id: str) -> Job | None:
         """Return a job, or ``None``."""
 
+    async def submission_known(submission_id: int) -> bool:
+        """Tell whether a job was ever accepted with this submission, or given it by a move."""
+
+    async def secret(name: str) -> bytes:
+        """Return the 32 random bytes that all nodes share under ``name``, made when first asked for."""
+
     async def attempts(numbers: Sequence[str]) -> list[Job | None]:
         """Return the job that each attempt number belongs to, ``None`` where the attempt is over."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from .core.model import Effect, Execution, LoggedEvent
+from .core.model import TERMINAL, Effect, EventDraft, Execution, Job, JobState, LoggedEvent, Move
 
 
 class StoredEffect(Struct):
@@ -32,3 +33,14 @@ class StoredExecution(Struct):
     log: deque[LoggedEvent]
     watchers: set[str]
     expires: float | None = None
+
+
+def with_events(job: Job, move: Move) -> tuple[Job, list[EventDraft]]:
+    """Return what a move logs, the held event first where it goes too, and the job after it."""
+    if move.hold is not None:
+        return replace(job, held=move.hold.fragment), []
+    drafts = list(move.events)
+    if move.flush or move.to in TERMINAL:
+        held = [EventDraft(job.held)] if job.held else []
+        return replace(job, held=""), held + drafts
+    return (replace(job, held="") if move.to is JobState.QUEUED else job), drafts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from secrets import token_bytes
 
 from msgspec.structs import replace
 
@@ -37,7 +38,7 @@ from .core.model import (
     queue_key,
 )
 from .memory_backlog import MemoryBacklog
-from .memory_records import StoredEffect, StoredExecution
+from .memory_records import StoredEffect, StoredExecution, with_events
 
 KEEP = 172_800  #: s that a finished execution is kept
 
@@ -63,6 +64,8 @@ class MemoryRedis:
         self.executions: dict[str, StoredExecution] = {}
         self.idempotency: dict[str, str] = {}
         self.jobs: dict[str, Job] = {}
+        self.submissions: set[int] = set()
+        self.secrets: defaultdict[str, bytes] = defaultdict(lambda: token_bytes(32))
         self.attempts: dict[str, str] = {}
         self.flight: defaultdict[str, set[str]] = defaultdict(set)
         self.unfinished: defaultdict[str, int] = defaultdict(int)
@@ -141,6 +144,7 @@ class MemoryRedis:
     def _admit(self, stored: StoredExecution, acceptance: Acceptance) -> None:
         for new in acceptance.jobs:
             self.jobs[new.job.job_id] = new.job
+            self.submissions.update({new.job.submission_id} - {0})
         waiting = 0
         for new in acceptance.jobs:
             if new.job.state is JobState.QUEUED:
@@ -245,11 +249,12 @@ class MemoryRedis:
         if job is None or self._refused(move, job):
             return Moved(applied=False)
         stored = self.executions[job.execution_id]
-        job, drafts = self._with_events(job, move)
+        job, drafts = with_events(job, move)
         logged = self._log(stored, drafts)
         news[job.execution_id].extend(logged)
         fields = dict(move.fields)
         submission_id = int(fields.pop("submission_id", job.submission_id))
+        self.submissions.update({submission_id} - {0})
         due = job.due if move.due is None else move.due
         job = replace(job, order=job.order + move.extend, submission_id=submission_id, due=due, **fields)
         self.jobs[job.job_id] = job = self._to(job, move)
@@ -257,16 +262,6 @@ class MemoryRedis:
         opened = self._settle(job, move) + self._add_effects(job, move.effects, stored, now)
         self._count(stored, left + opened, left)
         return Moved(True, job.execution_id, tuple(logged), stored.execution.unfinished)
-
-    @staticmethod
-    def _with_events(job: Job, move: Move) -> tuple[Job, list[EventDraft]]:
-        if move.hold is not None:
-            return replace(job, held=move.hold.fragment), []
-        drafts = list(move.events)
-        if move.flush or move.to in TERMINAL:
-            held = [EventDraft(job.held)] if job.held else []
-            return replace(job, held=""), held + drafts
-        return (replace(job, held="") if move.to is JobState.QUEUED else job), drafts
 
     def _to(self, job: Job, move: Move) -> Job:
         if move.to is None:

@@ -123,6 +123,14 @@ class MemoryStore:
         """Return a job."""
         return self._step("job", lambda: self.state.jobs.get(job_id))
 
+    async def submission_known(self, submission_id: int) -> bool:
+        """Tell whether a submission was met before."""
+        return self._step("submission_known", lambda: submission_id in self.state.submissions)
+
+    async def secret(self, name: str) -> bytes:
+        """Return a shared secret."""
+        return self._step("secret", lambda: self.state.secrets[name])
+
     async def attempts(self, numbers: Sequence[str]) -> list[Job | None]:
         """Return the jobs that attempts belong to."""
         held = self.state.attempts

@@ -108,6 +108,7 @@ def _asked_job(job: Job, effects: Sequence[EffectDraft]) -> dict[str, Any]:
         "challenge": job.challenge,
         "lane": job.lane,
         "due": job.due,
+        "submission": job.submission_id,
         "effects": _effects(effects),
     }
 

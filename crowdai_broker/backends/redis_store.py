@@ -11,6 +11,8 @@ key                            type    meaning                                  
 ``x:<x>:watch``                set     nodes that hear of its events                execution
 ``job:<job>``                  hash    a job                                        execution
 ``idem:<hash>``                string  execution accepted with an idempotency key   execution
+``submissions:<n>``            string  bit ``i``: submission ``8192 n + i`` is known  always
+``secret:<name>``              string  32 random bytes that all nodes share         always
 ``attempts``                   hash    attempt number → job                         while the attempt runs
 ``flight:<challenge>``         set     jobs that its graders hold                   while the attempts run
 ``writers``                    hash    node → attempts that write to its list       while the attempts run
@@ -41,6 +43,7 @@ effect is not settled; then its participant's key is erased at once, and the res
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from secrets import token_bytes
 from typing import Any
 
 import msgspec
@@ -75,6 +78,7 @@ from .redis_client import RedisClient, RedisSubscriber
 from .redis_scripts import Scripts
 
 KEEP = 172_800.0  #: s that a finished execution is kept
+SUBMISSIONS_A_KEY = 8192  #: as in ``lua/records.lua``
 STALE_SKIPS = 256  #: lane entries that one take passes over because their jobs do not wait any more
 
 _SESSION = msgspec.json.Decoder(Session)
@@ -158,6 +162,17 @@ class RedisStore:
         """Return a job."""
         (found,) = await self._jobs(ids=[job_id])
         return found
+
+    async def submission_known(self, submission_id: int) -> bool:
+        """Tell whether a submission was met before."""
+        key, bit = divmod(submission_id, SUBMISSIONS_A_KEY)
+        return bool(await self._client.execute("GETBIT", self._key("submissions", str(key)), bit))
+
+    async def secret(self, name: str) -> bytes:
+        """Return a shared secret; whoever sets it first has set it for good."""
+        key = self._key("secret", name)
+        await self._client.execute("SET", key, token_bytes(32), "NX")
+        return bytes(await self._client.execute("GET", key))
 
     async def attempts(self, numbers: Sequence[str]) -> list[Job | None]:
         """Return the jobs that attempts belong to."""

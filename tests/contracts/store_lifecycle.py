@@ -114,6 +114,30 @@ class AcceptContract(StoreCase):
         self.assertEqual(await store.events("x", 6, 3), [])
 
 
+class KnownContract(StoreCase):
+    async def test_submissions_are_remembered(self) -> None:
+        """A submission is known once a job has it, from its acceptance or by a move, and no other is."""
+        store = await self.make_store()
+        known = [1, 8191, 8192, 2**53 - 1]
+        for number in known:
+            self.assertFalse(await store.submission_known(number))
+            await store.accept(acceptance(f"x{number}", [a_job(f"x{number}", submission_id=number)]))
+        await store.accept(acceptance("y"))
+        await store.move([a_move("y-0", fields={"submission_id": "70000"})], "n1", 1)
+        for number in [*known, 70000]:
+            self.assertTrue(await store.submission_known(number), number)
+        for number in (0, 2, 8190, 8193, 2**53 - 2, 69999):
+            self.assertFalse(await store.submission_known(number), number)
+
+    async def test_secrets_are_shared(self) -> None:
+        """Every node gets the same bytes under a name, other bytes under another."""
+        store = await self.make_store()
+        other = await self.make_store("n2")
+        secret = await store.secret("a")
+        self.assertEqual((len(secret), await other.secret("a")), (32, secret))
+        self.assertNotEqual(await other.secret("b"), secret)
+
+
 class MoveContract(StoreCase):
     async def test_only_from_where_it_was_believed_to_be(self) -> None:
         """A move is refused if the job's state or attempt is another, if it is unknown, or if it is over."""

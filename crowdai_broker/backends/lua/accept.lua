@@ -25,6 +25,9 @@ for _, job in ipairs(asked.jobs) do
   if job.due ~= 0 then
     set_due(job.id, job.due)
   end
+  if job.submission ~= 0 then
+    know_submission(job.submission)
+  end
   if job.state == 'queued' then
     enqueue(job, false)
   end

@@ -100,6 +100,11 @@ local function apply(job, move)
   local opened, left = 0, 0
   if #move.fields > 0 then
     call('HSET', job.key, unpack(move.fields))
+    for index = 1, #move.fields, 2 do
+      if move.fields[index] == 'submission_id' then
+        know_submission(tonumber(move.fields[index + 1]))
+      end
+    end
   end
   if move.extend ~= '' then
     call('HSET', job.key, 'order', call('HGET', job.key, 'order') .. move.extend)

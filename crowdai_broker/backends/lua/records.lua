@@ -96,6 +96,12 @@ local function set_due(id, due)
   end
 end
 
+-- Notes that there is a job of this submission: one bit, in a string for 8192 of them.
+local function know_submission(id)
+  local key = P .. 'submissions:' .. string.format('%.0f', math.floor(id / 8192))
+  call('SETBIT', key, id % 8192, 1)
+end
+
 local function drop_effect(kind, id)
   local member = kind .. ':' .. id
   local key = P .. 'effect:' .. member
