@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -24,7 +25,8 @@ from ..grading.slots import Slots, try_on
 @click.option("--slots", default=1, type=click.IntRange(1, 256), help="Jobs graded at the same time.")
 @click.option("--max-seconds", default=0.0, type=click.FloatRange(0), help="Time for one job; 0: any.")
 @click.option("--max-memory", default=0, type=click.IntRange(0), help="MiB for one job; 0: any.")
-@click.option("--try", "file", type=click.Path(exists=True), help="Run once on this FILE, without a broker.")
+@click.option("--try", "file", type=click.Path(exists=True), help="Run once on this file, without a broker.")
+@click.option("--try-data", "data", help="Run once on this JSON, without a broker.")
 def grade(
     evaluator: str,
     redis_url: str,
@@ -34,6 +36,7 @@ def grade(
     max_seconds: float,
     max_memory: int,
     file: str | None,
+    data: str | None,
 ) -> None:
     """Grade jobs with EVALUATOR, e.g. mymodule:evaluate, each in a process of its own.
 
@@ -42,16 +45,23 @@ def grade(
     limits = Limits(max_seconds, max_memory)
     try:
         find_evaluator(evaluator)
-        if file is not None:
-            process = JobProcess(evaluator, file, limits)
-            sys.exit(0 if try_on(process, {"file_key": file}, _show) else 1)
+        if file is not None or data is not None:
+            payload = {"file_key": file} if data is None else _json(data)
+            sys.exit(0 if try_on(JobProcess(evaluator, file or files, limits), payload, _show) else 1)
         if not redis_url or not queue:
-            raise click.UsageError("give --redis and --queue, or --try FILE")
+            raise click.UsageError("give --redis and --queue, or --try or --try-data")
         orders = RedisOrders(redis_url, queue)
     except GradingError as why:
         raise click.ClickException(str(why)) from None
     click.echo(f"Grading jobs of {queue} with {evaluator}, {slots} at a time.", err=True)
     Slots(orders, slots, lambda: JobProcess(evaluator, files, limits)).run()
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--try-data is no JSON: {error}") from None
 
 
 def _show(said: Said) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .process import JobProcess, Said
@@ -106,7 +106,7 @@ class Slots:
         sys.stderr.write(f"{what}\n")
 
 
-def try_on(process: JobProcess, payload: Mapping[str, Any], show: Callable[[Said], None]) -> bool:
+def try_on(process: JobProcess, payload: Any, show: Callable[[Said], None]) -> bool:
     """Run one job without any broker; tell whether it had a result."""
     last = ""
     for said in process.run({"data": payload, "data_sequence_no": 0, "extra_params": {}, "dry_run": True}):

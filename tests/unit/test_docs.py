@@ -112,6 +112,10 @@ class ExampleTests(SynchronousTestCase):
         shown = code(ROOT / "docs/graders-redis.rst", "python")
         self.assertEqual(shown, [(EXAMPLES / "grader.py").read_text(encoding="utf-8").strip()])
 
+    def test_evaluator_shown(self) -> None:
+        """The document for organizers shows the example as it is."""
+        self.assertEqual(code(ROOT / "docs/graders.rst", "python"), [program(EXAMPLES / "evaluator.py")])
+
     def test_named(self) -> None:
         """An example that a document names exists, and each is named in one."""
         texts = "".join(page.read_text(encoding="utf-8") for page in PAGES)

@@ -84,6 +84,20 @@ class ExampleTests(TestCase):
             await run
         self.assertIn("The API key did not match any participant record.", str(caught.exception))
 
+    async def test_evaluator(self) -> None:
+        """The evaluator's example grades a sample without a broker; a wrong one is told why it has no score."""
+        directory = Path(tempfile.mkdtemp(prefix="examples-"))
+        self.addCleanup(rmtree, directory)
+        sample = directory / "predictions.txt"
+        sample.write_text("2.1\n3.3\n5.0\n8.0\n")
+        command = (THIS_PYTHON.with_name("crowdai-broker"), "grade", "examples.evaluator:evaluate", "--try")
+        said = await self.run_example(*command, sample)
+        self.assertIn('{"score": 0.2738612787525831, "comment": "On average **0.27** off."}', said)
+        sample.write_text("2.1")
+        with self.assertRaises(self.failureException) as caught:
+            await self.run_example(*command, sample)
+        self.assertIn("4 numbers are needed, one a line; your file has 1.", str(caught.exception))
+
     async def test_grader_and_resume(self) -> None:
         """The grader's example grades, and an execution can be followed again after its end."""
         await self.start()

@@ -188,6 +188,8 @@ class GradeTests(SynchronousTestCase):
         done = self.run_grade(f"{HERE}:counts", "--try", __file__)
         self.assertEqual(done.returncode, 0)
         self.assertIn('"score"', done.stdout)
+        done = self.run_grade(f"{HERE}:echoes", "--try-data", '{"a": 1}')
+        self.assertIn('"payload": {"a": 1}', done.stdout)
         failed = self.run_grade(f"{HERE}:raises", "--try", __file__)
         self.assertEqual(failed.returncode, 1)
         self.assertIn("3 columns", failed.stderr)
@@ -197,6 +199,7 @@ class GradeTests(SynchronousTestCase):
         for arguments, word in (
             ((f"{HERE}:counts",), "--redis and --queue"),
             ((f"{HERE}:nothing", "--try", __file__), "has no nothing"),
+            ((f"{HERE}:counts", "--try-data", "{"), "no JSON"),
             ((f"{HERE}:counts", "--redis", "nonsense", "--queue", "Q"), "--redis cannot be used"),
         ):
             done = self.run_grade(*arguments)
