@@ -41,6 +41,7 @@ class RedisClient:
     :param address: not ``embedded:``; that server is known by the path of its socket.
     :param timeout: see :data:`TIMEOUT`.
     :param trust_root: whose certificates are believed over TLS; ``None``: the system's.
+    :param purpose: what the connection is for, for logs.
     """
 
     log = Logger()
@@ -52,16 +53,21 @@ class RedisClient:
         timeout: float = TIMEOUT,
         trust_root: Any = None,
         traffic: Traffic | None = None,
+        purpose: str = "commands",
     ) -> None:
         self.traffic = traffic or Traffic()
         self.address = address
         self._reactor = reactor
         self._timeout = timeout
         self._trust_root = trust_root
-        self._connection = self._make(protocol_kinds().commands, self._prepare)
+        self._connection = self._make(purpose, protocol_kinds().commands, self._prepare)
 
     def _make(
-        self, kind: type[Any], prepare: Callable[[Any], Any], on_ready: Callable[[], None] = lambda: None
+        self,
+        purpose: str,
+        kind: type[Any],
+        prepare: Callable[[Any], Any],
+        on_ready: Callable[[], None] = lambda: None,
     ) -> RedisConnection:
         make = partial(make_protocol, protocol_kinds().commands, self._reactor, self._timeout, Traffic())
         endpoint = endpoint_for(self._reactor, self.address, make, self._timeout, self._trust_root)
@@ -69,6 +75,7 @@ class RedisClient:
             self._reactor,
             endpoint,
             self.address.describe(),
+            purpose,
             partial(make_protocol, kind, self._reactor, self._timeout, self.traffic),
             prepare,
             self._timeout,
@@ -120,7 +127,9 @@ class RedisClient:
 
     def blocking(self) -> RedisClient:
         """Return a client of its own connection, for reads that wait; start and close it apart."""
-        return RedisClient(self._reactor, self.address, self._timeout, self._trust_root, self.traffic)
+        return RedisClient(
+            self._reactor, self.address, self._timeout, self._trust_root, self.traffic, "blocking reads"
+        )
 
     def subscriber(
         self, channel: str, on_message: MessageListener, on_gap: Callable[[], None]
@@ -149,7 +158,7 @@ class RedisSubscriber:
         self._client = client
         self._channel = channel
         self._on_message = on_message
-        self._connection = client._make(protocol_kinds().subscriber, self._prepare, on_gap)
+        self._connection = client._make("subscription", protocol_kinds().subscriber, self._prepare, on_gap)
         self._pinging = LoopingCall(self.ping)
         self._pinging.clock = reactor
 

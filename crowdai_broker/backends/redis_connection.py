@@ -28,6 +28,7 @@ class RedisConnection:
     is lost while it is prepared (a wrong password, a server that is no master), so the loop is here.
 
     :param where: the server's address, for logs and errors.
+    :param purpose: which of the broker's connections to it this is, for logs.
     :param prepare: is awaited with each new protocol before any command is let through.
     :param timeout: seconds that a command waits for a connection, and again for its answer.
     :param on_ready: called whenever commands are let through from then on.
@@ -40,12 +41,14 @@ class RedisConnection:
         reactor: Any,
         endpoint: IStreamClientEndpoint,
         where: str,
+        purpose: str,
         make_protocol: Callable[[], Any],
         prepare: Callable[[Any], Awaitable[None]],
         timeout: float,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.where = where
+        self._name = f"{where}, {purpose}"
         self._reactor = reactor
         self._endpoint = endpoint
         self._factory = Factory.forProtocol(make_protocol)
@@ -105,7 +108,7 @@ class RedisConnection:
             try:
                 await self._protocol.execute_command("PING")
             except protocol_kinds().any_error as error:
-                self.log.info("Redis ({where}): {error}", where=self.where, error=error)
+                self.log.info("Redis ({where}): {error}", where=self._name, error=error)
 
     async def _patiently(self, protocol: Any, args: tuple[Arg, ...], wait: float) -> Any:
         answer = protocol.execute_command(*args, apply_timeout=False)
@@ -136,6 +139,8 @@ class RedisConnection:
             except CancelledError:
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is: said, and tried again
+                if self._stopping:  # cancelled: Twisted's endpoints have an error of their own for it
+                    break
                 failures += 1
                 self._note(str(error), failures)
             else:
@@ -163,7 +168,7 @@ class RedisConnection:
         if self._stopping:
             protocol.transport.abortConnection()
         else:
-            self.log.info("connected to Redis ({where})", where=self.where)
+            self.log.info("connected to Redis ({where})", where=self._name)
             self._protocol = protocol
             waiting, self._waiting = self._waiting, []
             for one in waiting:
@@ -178,7 +183,7 @@ class RedisConnection:
         try:
             self._on_ready()
         except Exception:  # noqa: BLE001 - a listener's mistake must not end the connection
-            self.log.failure("Redis ({where}): a listener failed", where=self.where)
+            self.log.failure("Redis ({where}): a listener failed", where=self._name)
 
     async def _pause(self, failures: int) -> None:
         if self._stopping:
@@ -191,7 +196,7 @@ class RedisConnection:
     def _note(self, reason: str, failures: int) -> None:
         self._reason = reason
         if failures == 1:
-            self.log.warn("Redis ({where}): {reason}; trying again", where=self.where, reason=reason)
+            self.log.warn("Redis ({where}): {reason}; trying again", where=self._name, reason=reason)
 
     def _fail_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredQueue, gatherResults
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from crowdai_broker.backends.redis_client import RedisClient, RedisSubscriber, Script, connect
@@ -103,6 +104,25 @@ class ConnectTests(ClientCase):
         self.assertTrue(client.connected)
         await client.close()
         self.assertFalse(client.connected)
+
+    async def test_the_log_says_which_connection(self) -> None:
+        """Each of a broker's connections is told apart in the log."""
+        with capturedLogs() as said:
+            client = self.client(start_server(self).url)
+            blocking = client.blocking()
+            stands: Deferred[None] = Deferred()
+            subscriber = client.subscriber("c", lambda _: None, lambda: stands.callback(None))
+            for more in (blocking, subscriber):
+                more.start()
+            await stands
+            for one in (client, blocking):
+                await one.execute("PING")
+            for more in (blocking, subscriber):
+                await more.close()
+        lines = [text for text in map(formatEvent, said) if text.startswith("connected to Redis")]
+        where = client.address.describe()
+        purposes = ("blocking reads", "commands", "subscription")
+        self.assertEqual(sorted(lines), [f"connected to Redis ({where}, {name})" for name in purposes])
 
     async def test_database_is_selected(self) -> None:
         """The URL's database is used, on every connection."""
