@@ -219,6 +219,9 @@ class IGrader(Interface):
     async def untaken(challenge: ChallengeConfig, queue: str) -> int:
         """Return how many orders lie on ``queue`` that no grader has taken yet."""
 
+    async def lies(challenge: ChallengeConfig, job: Job) -> bool:
+        """Tell whether the order of the job's attempt waits for a grader to take it."""
+
     async def withdraw(challenge: ChallengeConfig, job: Job) -> bool:
         """Take back the order of the job's attempt if no grader has taken it; tell whether it was there."""
 

@@ -46,11 +46,20 @@ class RedisGraders:
         """Return how many orders lie on the queue."""
         return int(await self._redis(challenge).execute("LLEN", queue_key(queue)))
 
+    async def lies(self, challenge: ChallengeConfig, job: Job) -> bool:
+        """Tell whether the attempt's order is on its queue."""
+        place = await self._redis(challenge).execute("LPOS", *self._entry(challenge, job))
+        return place is not None
+
     async def withdraw(self, challenge: ChallengeConfig, job: Job) -> bool:
         """Remove the attempt's order from its queue."""
+        queue, order = self._entry(challenge, job)
+        return bool(await self._redis(challenge).execute("LREM", queue, 0, order))
+
+    def _entry(self, challenge: ChallengeConfig, job: Job) -> tuple[str, str]:
+        """Return the list that the attempt's order was put on, and the order."""
         order = order_text(job, job.attempt, self._store.response_list(job.node))
-        queue = queue_of(job, challenge.grader.queue)
-        return bool(await self._redis(challenge).execute("LREM", queue_key(queue), 0, order))
+        return queue_key(queue_of(job, challenge.grader.queue)), order
 
     def _redis(self, challenge: ChallengeConfig) -> RedisClient:
         url = challenge.grader.redis_url

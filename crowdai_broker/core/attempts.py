@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .model import Job
+from msgspec.structs import replace
+
+from .model import Job, JobState
 
 
 class Attempt:
@@ -33,6 +35,7 @@ class Attempts:
     def __init__(self) -> None:
         self._by_number: dict[str, Attempt] = {}
         self._holding: dict[str, Attempt] = {}
+        self._heard: dict[str, float] = {}  # when the graders of a challenge were heard of last
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -47,6 +50,21 @@ class Attempts:
     def get(self, number: str) -> Attempt | None:
         """Return the attempt with this number if it is kept."""
         return self._by_number.get(number)
+
+    def heard(self, attempt: Attempt, now: float) -> None:
+        """Note that the attempt's grader said something."""
+        attempt.heard = now
+        self._heard[attempt.job.challenge] = now
+
+    def heard_since(self, challenge: str, when: float) -> bool:
+        """Tell whether a grader of the challenge said something at ``when`` (s) or later."""
+        return self._heard.get(challenge, 0.0) >= when
+
+    def restart(self, number: str, now: int, due: int, state: JobState) -> None:
+        """Note that the time of an attempt begins anew now (ms) and ends at ``due``."""
+        attempt = self._by_number.get(number)
+        if attempt is not None:
+            attempt.job = replace(attempt.job, dispatched_at=now, due=due, state=state)
 
     def forget(self, number: str) -> None:
         """Drop an attempt that is over."""
@@ -64,6 +82,8 @@ class Attempts:
         """Drop attempts whose deadline was before that time (ms): another node may have ended them."""
         for number in [key for key, kept in self._by_number.items() if kept.job.due < before]:
             self.forget(number)
+        groups = self.by_challenge()
+        self._heard = {name: when for name, when in self._heard.items() if name in groups}
 
     def hold(self, attempt: Attempt) -> None:
         """Note that a progress event of the attempt is held back."""

@@ -88,8 +88,11 @@ def refused(job: Job, message: str) -> Move:
     )
 
 
-def progressed(job: Job, event: GraderEvent) -> Move:
-    """Log an event that does not end the job."""
+def progressed(job: Job, event: GraderEvent, due: int | None = None) -> Move:
+    """Log an event that does not end the job.
+
+    :param due: its new deadline: with its grader's first event the job's time begins anew.
+    """
     return Move(
         job_id=job.job_id,
         expect=IN_FLIGHT,
@@ -97,6 +100,7 @@ def progressed(job: Job, event: GraderEvent) -> Move:
         to=JobState.RUNNING,
         events=(_relayed(job, event),),
         fields=_percent(event),
+        due=due,
     )
 
 
@@ -133,6 +137,16 @@ def finished(job: Job, event: GraderEvent, now: int) -> Move:
     return _ended(
         job, IN_FLIGHT, JobState.COMPLETE, JobEvent.COMPLETE, event.message, data=data, effects=effects
     )
+
+
+def still_waiting(job: Job, due: int) -> Move:
+    """Let an order lie: its graders are there, but busy."""
+    return Move(job_id=job.job_id, expect=frozenset({JobState.DISPATCHED}), attempt=job.attempt, due=due)
+
+
+def taken_late(job: Job, due: int) -> Move:
+    """Give a grader, who has said nothing yet, its time: the order lay there for as long before."""
+    return msgspec.structs.replace(still_waiting(job, due), to=JobState.RUNNING)
 
 
 def overdue(job: Job, max_attempts: int, seconds: float, now: int) -> Move:

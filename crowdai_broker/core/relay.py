@@ -22,7 +22,7 @@ from .delivery import Delivery
 from .events import JobEvent
 from .grader_events import TERMINAL_EVENTS, GraderEvent, Unusable, read
 from .lifecycle import finished, flushed, held_back, progressed
-from .model import Inbox, Job, Move, Moved
+from .model import Inbox, Job, JobState, Move, Moved
 from .presence import somebody_came
 
 FLUSHES_AT_ONCE = 256
@@ -143,7 +143,7 @@ class Relay:
             if attempt.told:
                 moves.append(somebody_came(attempt))
                 kinds.append(JobEvent.INFO)
-            attempt.heard = now
+            self.attempts.heard(attempt, now)
             if event.kind is JobEvent.PROGRESS_UPDATE and self._too_early(attempt, now):
                 move = held_back(attempt.job, event)
                 self.attempts.hold(attempt)
@@ -155,10 +155,16 @@ class Relay:
                 move = finished(attempt.job, event, self._now())
                 ended.add(event.number)
             else:
-                move = progressed(attempt.job, event)
+                move = progressed(attempt.job, event, self._new_deadline(attempt))
             moves.append(move)
             kinds.append(event.kind)
         return moves, kinds
+
+    def _new_deadline(self, attempt: Attempt) -> int | None:
+        """Return the deadline of a job whose grader has just been heard of first: its order may have lain."""
+        job = attempt.job
+        begins = job.state is JobState.DISPATCHED and job.due and job.dispatched_at
+        return self._now() + job.due - job.dispatched_at if begins else None
 
     def _too_early(self, attempt: Attempt, now: float) -> bool:
         """Tell whether a progress event must wait; if not, note that one goes now."""
@@ -170,6 +176,8 @@ class Relay:
     def _settle(self, move: Move, kind: JobEvent, answer: Moved) -> None:
         if answer.applied:
             self._observer.event_relayed(kind.name)
+            if move.due:
+                self.attempts.restart(move.attempt or "", self._now(), move.due, JobState.RUNNING)
         else:
             self._drop("attempt_over")
         if kind in TERMINAL_EVENTS or not answer.applied:

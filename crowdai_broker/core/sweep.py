@@ -16,7 +16,7 @@ from .attempts import Attempts
 from .catalogue import Catalogue
 from .delivery import Delivery
 from .dispatch import Dispatcher
-from .lifecycle import overdue
+from .lifecycle import overdue, still_waiting, taken_late
 from .model import IN_FLIGHT, Job, JobState, Move
 
 BEAT = 3.0  # s between signs of life
@@ -135,8 +135,11 @@ class Sweep:
         jobs = [job for job in due if job.state in IN_FLIGHT and self._is_read(job)]
         if not jobs:
             return
-        moves = [await self._overdue(job) for job in jobs]
-        for job, moved in zip(jobs, await self._delivery.move(moves, self._now()), strict=True):
+        moves = [await self._judged(job) for job in jobs]
+        for job, move, moved in zip(jobs, moves, await self._delivery.move(moves, self._now()), strict=True):
+            if move.due and moved.applied:
+                self._attempts.restart(job.attempt, self._now(), move.due, move.to or job.state)
+                continue
             self._attempts.forget(job.attempt)
             if moved.applied:
                 self._dispatcher.poke(job.challenge)
@@ -145,21 +148,30 @@ class Sweep:
         """Tell whether what graders have said of a job was read, as far as this node can know."""
         return job.node == self._node or job.due + ABANDONED <= self._now()
 
-    async def _overdue(self, job: Job) -> Move:
+    async def _judged(self, job: Job) -> Move:
         try:
             config = await self._catalogue.get(job.challenge)
         except BrokerError:
             config = ChallengeConfig()
         grader = self._graders.get(config.grader.kind)
-        self._attempts.forget(job.attempt)
         if grader is not None and job.state is JobState.DISPATCHED:
-            # An order that still lies there must not be graded beside the next attempt's.
             try:
+                due = self._now() + int(config.job_timeout * 1000)
+                if await self._waits_its_turn(grader, config, job):
+                    return still_waiting(job, due)
+                if job.due - job.dispatched_at > config.job_timeout * 1000 * 1.5:
+                    return taken_late(job, due)
+                self._attempts.forget(job.attempt)
+                # An order that still lies there must not be graded beside the next attempt's.
                 await grader.withdraw(config, job)
             except BrokerError as error:
                 self.log.warn("an order of {job} may lie there: {error}", job=job.job_id, error=error)
-        seconds = (job.due - job.dispatched_at) / 1000 if job.dispatched_at else config.job_timeout
-        return overdue(job, config.max_attempts, seconds, self._now())
+        return overdue(job, config.max_attempts, config.job_timeout, self._now())
+
+    async def _waits_its_turn(self, grader: IGrader, config: ChallengeConfig, job: Job) -> bool:
+        """Tell whether the order lies there because the graders, who are there, have others before it."""
+        lately = self._clock.seconds() - config.job_timeout
+        return self._attempts.heard_since(job.challenge, lately) and await grader.lies(config, job)
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)

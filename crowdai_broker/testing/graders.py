@@ -105,13 +105,23 @@ class QueueGraders:
         """Count the orders on the queue."""
         return len(self._state.lists[queue_key(queue)])
 
+    async def lies(self, challenge: ChallengeConfig, job: Job) -> bool:
+        """Look for the order on its queue."""
+        return bool(self._lying(challenge, job))
+
     async def withdraw(self, challenge: ChallengeConfig, job: Job) -> bool:
         """Take the order off its queue."""
-        orders = self._state.lists[queue_key(queue_of(job, challenge.grader.queue))]
-        lying = [order for order in orders if str(json.loads(order)["data_sequence_no"]) == job.attempt]
+        lying = self._lying(challenge, job)
         for order in lying:
-            orders.remove(order)
+            self._orders(challenge, job).remove(order)
         return bool(lying)
+
+    def _orders(self, challenge: ChallengeConfig, job: Job) -> list[bytes]:
+        return self._state.lists[queue_key(queue_of(job, challenge.grader.queue))]
+
+    def _lying(self, challenge: ChallengeConfig, job: Job) -> list[bytes]:
+        orders = self._orders(challenge, job)
+        return [order for order in orders if str(json.loads(order)["data_sequence_no"]) == job.attempt]
 
 
 @implementer(IGrader)
@@ -153,6 +163,10 @@ class LooseGraders:
     async def untaken(self, challenge: ChallengeConfig, queue: str) -> int:
         """Say that nothing lies around."""
         return 0
+
+    async def lies(self, challenge: ChallengeConfig, job: Job) -> bool:
+        """Say that every order was taken when it was given."""
+        return False
 
     async def withdraw(self, challenge: ChallengeConfig, job: Job) -> bool:
         """Note whose order is not wanted any more; it was taken when it was given."""

@@ -61,13 +61,15 @@ class QueueTests(ElsewhereCase):
         self.assertEqual(await self.client.execute("EXISTS", "C::enqueue_job", "pool::enqueue_job"), 0)
 
     async def test_untaken_and_withdrawn(self) -> None:
-        """Orders that lie there are counted and can be taken back, once, on either server."""
+        """Orders that lie there are found, counted and can be taken back, once, on either server."""
         for config in (self.here, self.there):
             taken = await self.taken("a", "b", push=config is self.here)
             for one in taken if config is self.there else ():
                 await self.graders.dispatch(config, one)
             self.assertEqual(await self.graders.untaken(config, "C"), 2)
+            self.assertTrue(await self.graders.lies(config, taken[0].job))
             self.assertTrue(await self.graders.withdraw(config, taken[0].job))
+            self.assertFalse(await self.graders.lies(config, taken[0].job))
             self.assertFalse(await self.graders.withdraw(config, taken[0].job))
             self.assertFalse(await self.graders.withdraw(config, replace(taken[1].job, attempt="9")))
             self.assertEqual(await self.graders.untaken(config, "C"), 1)

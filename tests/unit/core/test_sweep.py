@@ -68,6 +68,48 @@ class SweepTests(NodeCase):
         self.world.run(12)
         self.assertEqual(len(self.world.grader.take_all()), 1)
 
+    def test_order_that_waits_its_turn(self) -> None:
+        """An order behind others that busy graders take is no failed attempt, however long it lies."""
+        self.begin(a_config(job_timeout=10))
+        execution_id = self.ada.execute("evaluate", list(range(6)), parallel=True).execution_id
+        for _ in range(6):
+            job = self.take()
+            job.say("RUNNING")
+            self.world.run(8)
+            job.complete()
+            self.world.run(1)
+        self.assertEqual([job.attempts for job in self.world.jobs(execution_id)], [1] * 6)
+        self.assertEqual(len(self.ada.acks), 1)
+
+    def test_taken_late_by_a_quiet_grader(self) -> None:
+        """An order that lay beyond its time leaves its grader time, even if that only says its end."""
+        self.begin(a_config(job_timeout=10))
+        execution_id = self.ada.execute("evaluate", [1, 2], parallel=True).execution_id
+        first = self.take()
+        first.say("RUNNING")
+        self.world.run(9)
+        first.complete()
+        self.world.run(8)
+        second = self.take()
+        self.world.run(9)
+        second.complete()
+        self.world.run(1)
+        self.assertEqual([job.attempts for job in self.world.jobs(execution_id)], [1, 1])
+
+    def test_grader_that_dies_after_a_long_wait(self) -> None:
+        """The time of a job begins with its grader's first event, and ends after its grader's last one."""
+        self.begin(a_config(job_timeout=10))
+        execution_id = self.ada.execute("evaluate").execution_id
+        job = self.take()
+        self.world.run(9)
+        job.progress(1)
+        self.world.run(5)
+        job.progress(2)
+        self.world.run(4)
+        self.assertEqual(self.world.jobs(execution_id)[0].attempts, 1)
+        self.world.run(3)
+        self.assertEqual(self.world.jobs(execution_id)[0].attempts, 2)
+
     def test_result_that_a_dead_node_left_unread(self) -> None:
         """A job whose result lies on a dead node's list is not taken for silent before that list was read."""
         self.begin(a_config(job_timeout=5))
