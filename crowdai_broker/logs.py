@@ -5,6 +5,8 @@ Nothing secret is logged anywhere; requests are not logged at all, since their p
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -16,7 +18,6 @@ from twisted.logger import (
     ILogObserver,
     LogLevel,
     LogLevelFilterPredicate,
-    eventAsJSON,
     formatEvent,
     formatTime,
     textFileLogObserver,
@@ -28,6 +29,9 @@ LogEvent = dict[str, Any]
 
 _QUIETER = {"twisted.web.client": LogLevel.warn, "twisted.internet.protocol": LogLevel.warn}
 """Namespaces that below a level say nothing but a line for each connection."""
+
+_NOT_OWN = {"time", "level", "namespace", "message", "traceback", "system", "format", "isError"}
+"""Members of a line of JSON, and what Twisted's old interface adds to events."""
 
 
 class ReopeningFile:
@@ -93,22 +97,31 @@ def open_log(path: str) -> IO[str]:
 def json_lines(out: IO[str]) -> ILogObserver:
     """Return an observer that writes one JSON object a line.
 
-    Each is the event as ``twisted.logger`` writes it, with ``time`` (ISO 8601), ``level`` and ``message``
-    (the text, put together) beside what was logged.
+    Each is flat: ``time`` (ISO 8601), ``level``, ``namespace`` (who says it), ``message`` (the text, put
+    together), ``traceback`` where there is one, and the event's own values that are plain.
     """
     return _filtered(FileLogObserver(out, _as_json))
 
 
 def _as_json(event: LogEvent) -> str:
-    level = event.get("log_level")
-    readable: LogEvent = {
+    members: LogEvent = {
         "time": formatTime(event.get("log_time")),
-        "level": level.name if level is not None else "info",
+        "level": event["log_level"].name,
+        "namespace": event["log_namespace"],
         "message": formatEvent(event),
     }
     if "log_failure" in event:
-        readable["traceback"] = event["log_failure"].getTraceback()
-    return eventAsJSON({**readable, **event}) + "\n"
+        members["traceback"] = event["log_failure"].getTraceback()
+    own = {name: value for name, value in event.items() if name not in _NOT_OWN and _is_plain(name, value)}
+    return json.dumps({**own, **members}) + "\n"
+
+
+def _is_plain(name: str, value: object) -> bool:
+    if name.startswith("log_"):
+        return False
+    if isinstance(value, float):
+        return math.isfinite(value)  # JSON has no others
+    return value is None or isinstance(value, str | int)
 
 
 def _filtered(observer: ILogObserver) -> ILogObserver:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import ILogObserver, Logger, LogPublisher
+from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from crowdai_broker.config import Secret
@@ -61,8 +61,30 @@ class Json(SynchronousTestCase):
         log.debug("details")
         (line,) = self.lines()
         self.assertEqual((line["level"], line["message"]), ("info", "Redis is gone\nfor good ✓"))
-        self.assertEqual((line["log_namespace"], line["state"]), ("crowdai_broker.x", "gone\nfor good ✓"))
+        self.assertEqual((line["namespace"], line["state"]), ("crowdai_broker.x", "gone\nfor good ✓"))
         self.assertRegex(line["time"], r"^\d{4}-\d\d-\d\dT")
+        self.assertEqual(sorted(line), ["level", "message", "namespace", "state", "time"])
+
+    def test_only_plain_values_are_members(self) -> None:
+        """An object is flat: what is neither text nor number nor truth is in the message alone."""
+        values: dict[str, Any] = {"a": 1, "b": 0.5, "c": None, "d": True, "e": [1], "f": {"x": 1}}
+        logger(json_lines(self.file)).info("{a} {b} {c} {d} {e} {f} {g}", **values, g=float("nan"))
+        (line,) = self.lines()
+        self.assertEqual(line.pop("message"), "1 0.5 None True [1] {'x': 1} nan")
+        self.assertRegex(line.pop("time"), r"^\d{4}-")
+        self.assertEqual(
+            line, {"level": "info", "namespace": "crowdai_broker.x", "a": 1, "b": 0.5, "c": None, "d": True}
+        )
+
+    def test_what_logging_itself_adds_is_left_out(self) -> None:
+        """Twisted's old interface adds names of its own; no member of an event hides what matters."""
+        legacy = {"message": ("old",), "isError": 0, "system": "-", "format": "%(log_legacy)s", "time": 3.0}
+        event = {"log_format": "{log_text}", "log_text": "old\ud800", "log_time": 1.0}
+        said_by = {"log_level": LogLevel.warn, "log_namespace": "x", "log_system": "y"}
+        json_lines(self.file)({**legacy, **event, **said_by, "level": 7, "namespace": 8, "traceback": 9})
+        (line,) = self.lines()
+        self.assertRegex(line.pop("time"), r"^(1970|1969)-")
+        self.assertEqual(line, {"level": "warn", "namespace": "x", "message": "old\ud800"})
 
     def test_a_failure_has_its_traceback(self) -> None:
         """What went wrong can be found from the JSON alone."""
