@@ -41,8 +41,6 @@ setup(
         "python-gitlab>=8.0",
         "zope.interface>=7.0",
         "msgspec>=0.20",
-        "klein>=24.8",
-        "automat>=25.4",
         "prometheus-client>=0.22",
         "click>=8.1",
         "rich>=14.0",

@@ -66,6 +66,15 @@ def tracked() -> list[Path]:
     return [path for path in found if path.is_file() and not path.is_symlink()]
 
 
+def requirements() -> list[str]:
+    """Return what ``setup.py`` says is installed with the package."""
+    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "install_requires":
+            found: list[str] = ast.literal_eval(node.value)
+            return found
+    raise LookupError("setup.py has no install_requires")
+
+
 def texts() -> Iterator[tuple[Path, str]]:
     """Return every tracked file that is text."""
     for path in tracked():

