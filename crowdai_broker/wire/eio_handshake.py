@@ -38,14 +38,14 @@ _NOT_DIGITS: Final = re.compile(r"[^0-9]")
 class EioRequest(msgspec.Struct, frozen=True):
     """The query of a request, read.
 
-    :ivar version: ``None`` if EIO is missing or not one of ours.
+    :ivar version: ``None`` if EIO is missing, 0 if it is not one of ours.
     :ivar sid: ``None`` before the handshake (an empty ``sid=`` counts as absent).
     :ivar form: how the session's payloads are to look, if this is its handshake.
     :ivar query: the application's own parameters; of a repeated one the first value.
     """
 
     transport: TransportName
-    version: EioVersion | None
+    version: EioVersion | Literal[0] | None
     sid: str | None
     form: Format
     query: dict[str, str]
@@ -60,7 +60,7 @@ def parse_request(query_string: bytes) -> EioRequest:
     transport = fields.get("transport")
     if transport not in _TRANSPORTS:
         raise transport_unknown()
-    version = _VERSIONS.get(fields.get("EIO", ""))
+    version = _VERSIONS.get(fields["EIO"], 0) if "EIO" in fields else None
     extra = {name: value for name, value in fields.items() if name not in PROTOCOL_PARAMETERS}
     return EioRequest(
         cast("TransportName", transport), version, fields.get("sid") or None, _form(fields, version), extra
@@ -74,7 +74,7 @@ def check_handshake(request: EioRequest, method: bytes) -> EioVersion:
     """
     if method != b"GET":
         raise bad_method()
-    if request.version is None:
+    if not request.version:
         raise unsupported_version()
     return request.version
 
@@ -84,7 +84,7 @@ def check_same_session(request: EioRequest, session: Format) -> None:
 
     :raises HttpRefusal: code 3.
     """
-    if (request.version or 3) != session.version:
+    if (3 if request.version is None else request.version) != session.version:
         raise bad_request()
 
 
@@ -126,7 +126,7 @@ def _fields(query_string: bytes) -> dict[str, str]:
     return fields
 
 
-def _form(fields: dict[str, str], version: EioVersion | None) -> Format:
+def _form(fields: dict[str, str], version: EioVersion | Literal[0] | None) -> Format:
     b64 = fields.get("b64", "") not in {"", "0", "false"}
     jsonp = (_NOT_DIGITS.sub("", fields["j"]) or "0") if "j" in fields else None
     if version != 3:

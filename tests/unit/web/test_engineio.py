@@ -116,6 +116,18 @@ class AnswerTests(EngineIOTestCase):
         self.assertEqual((answer.status, answer.body), (500, b""))
         self.assertEqual(self.site.ask("POST", f"{POLL}&sid={sid}", b"4a").status, 200)
 
+    def test_another_version(self) -> None:
+        """A later request with another EIO, known or not: 400, code 3; the session goes on."""
+        sid = self.open(POLL3)
+        for eio in (4, 7):
+            for method, body in (("GET", None), ("POST", b"2:4a")):
+                target = f"{PATH}?EIO={eio}&transport=polling&sid={sid}"
+                answer = self.site.ask(method, target, body)
+                self.assertEqual((answer.status, json.loads(answer.body)["code"]), (400, 3))
+            socket = WebSocket(self.site.site, f"{PATH}?EIO={eio}&transport=websocket&sid={sid}")
+            self.assertEqual(socket.answer().body, b"Bad request")
+        self.assertEqual(self.site.ask("POST", f"{POLL3}&sid={sid}", b"2:4a").status, 200)
+
     def test_websocket_without_upgrade(self) -> None:
         """Code 3, with and without sid."""
         for target in (SOCKET, f"{SOCKET}&sid={self.open()}"):

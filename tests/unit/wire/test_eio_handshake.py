@@ -68,6 +68,11 @@ class ParseTests(SynchronousTestCase):
         check_same_session(parse_request(b"transport=polling&sid=x"), Format(3))
         with self.assertRaises(HttpRefusal):
             check_same_session(parse_request(b"transport=polling&sid=x"), Format(4))
+        for other in (b"7", b"2", b"", b"3.0", b"x"):
+            for version in (Format(3), Format(4)):
+                with self.assertRaises(HttpRefusal) as caught:
+                    check_same_session(parse_request(b"EIO=%b&transport=polling&sid=x" % other), version)
+                self.assertEqual((caught.exception.status, caught.exception.code), (400, 3))
 
     def test_too_many_parameters(self) -> None:
         """A query beyond reason is a bad request, not work."""
