@@ -45,7 +45,7 @@ wheel-check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(READY) tools
+chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:
