@@ -23,13 +23,14 @@ from crowdai_broker.wire.faults import (
 )
 
 TransportName = Literal["polling", "websocket"]
+NamedVersion = EioVersion | Literal[0]
 
 #: Parameters of the protocol itself; all others belong to the application.
 PROTOCOL_PARAMETERS: Final = frozenset({"EIO", "transport", "sid", "t", "b64", "j"})
 MAX_PARAMETERS: Final = 100
 
 _TRANSPORTS: Final = frozenset({"polling", "websocket"})
-_VERSIONS: Final[dict[str, EioVersion]] = {"3": 3, "4": 4}
+_VERSIONS: Final[dict[str, NamedVersion]] = {"3": 3, "4": 4}
 #: The cache buster of socketIO-client-2 0.7 (and of JS clients before engine.io-client 1.6).
 _OLD_CACHE_BUSTER: Final = re.compile(r"\d{13}-\d+", re.ASCII)
 _NOT_DIGITS: Final = re.compile(r"[^0-9]")
@@ -45,7 +46,7 @@ class EioRequest(msgspec.Struct, frozen=True):
     """
 
     transport: TransportName
-    version: EioVersion | Literal[0] | None
+    version: NamedVersion | None
     sid: str | None
     form: Format
     query: dict[str, str]
@@ -126,7 +127,7 @@ def _fields(query_string: bytes) -> dict[str, str]:
     return fields
 
 
-def _form(fields: dict[str, str], version: EioVersion | Literal[0] | None) -> Format:
+def _form(fields: dict[str, str], version: NamedVersion | None) -> Format:
     b64 = fields.get("b64", "") not in {"", "0", "false"}
     jsonp = (_NOT_DIGITS.sub("", fields["j"]) or "0") if "j" in fields else None
     if version != 3:
