@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ..source import ROOT
 
-STEPS = 6
+STEPS = 7
 """Steps beside the tests: environment, ruff, format, types, wheel, nothing left behind."""
 
 
