@@ -1,4 +1,4 @@
-"""Who counts what the server does: a small interface for metrics, and counters that are always there.
+"""Who counts what the server does: a small interface for metrics, and one that keeps plain numbers.
 
 Nothing here carries a client's name, address or data: every label comes from a fixed, short list.
 """
@@ -38,10 +38,7 @@ class Observer(Protocol):
 
 
 class Counters:
-    """The observer a server has if it is given none: plain numbers to read.
-
-    :ivar open_now: open sessions by (transport at their begin, version) are not kept: only their number is.
-    """
+    """The observer a server has if it is given none: plain numbers to read."""
 
     def __init__(self) -> None:
         self.open_now = 0
@@ -87,51 +84,3 @@ class Counters:
     def handler_failed(self) -> None:
         """Count a handler's failure."""
         self.failed_handlers += 1
-
-
-class Both:
-    """Tells two observers: the counters and the one that was given."""
-
-    def __init__(self, first: Observer, second: Observer) -> None:
-        self._first = first
-        self._second = second
-
-    def connected(self, transport: str, version: int) -> None:
-        """Pass it on."""
-        self._first.connected(transport, version)
-        self._second.connected(transport, version)
-
-    def upgraded(self, version: int) -> None:
-        """Pass it on."""
-        self._first.upgraded(version)
-        self._second.upgraded(version)
-
-    def disconnected(self, transport: str, version: int, reason: str) -> None:
-        """Pass it on."""
-        self._first.disconnected(transport, version, reason)
-        self._second.disconnected(transport, version, reason)
-
-    def refused(self, why: str) -> None:
-        """Pass it on."""
-        self._first.refused(why)
-        self._second.refused(why)
-
-    def protocol_error(self, why: str) -> None:
-        """Pass it on."""
-        self._first.protocol_error(why)
-        self._second.protocol_error(why)
-
-    def packets_in(self, count: int) -> None:
-        """Pass it on."""
-        self._first.packets_in(count)
-        self._second.packets_in(count)
-
-    def packets_out(self, count: int) -> None:
-        """Pass it on."""
-        self._first.packets_out(count)
-        self._second.packets_out(count)
-
-    def handler_failed(self) -> None:
-        """Pass it on."""
-        self._first.handler_failed()
-        self._second.handler_failed()

@@ -31,7 +31,7 @@ from twisted.web.resource import IResource
 
 from crowdai_broker.web.connection import Connection, Handshake
 from crowdai_broker.web.engineio import AddressOf, EngineIOServer, peer_address
-from crowdai_broker.web.observer import Both, Counters, Observer
+from crowdai_broker.web.observer import Counters, Observer
 from crowdai_broker.web.sio_namespace import ConnectionRefused, Namespace
 from crowdai_broker.web.sio_session import SioSession
 from crowdai_broker.web.sio_socket import AckTimeout, IncomingEvent, Socket
@@ -56,9 +56,8 @@ __all__ = [
 class SocketIOServer:
     """The server of one URL.
 
-    :param observer: told what is worth counting, beside :attr:`counters`.
+    :param observer: told what is worth counting; by default a ``Counters`` of the server's own.
     :param address_of: the client's address for a request; by default the TCP peer's.
-    :ivar counters: plain numbers of everything observed.
     :ivar namespaces: those that exist, by name.
     """
 
@@ -72,8 +71,7 @@ class SocketIOServer:
     ) -> None:
         self.reactor = reactor
         self.settings = SocketIOSettings() if settings is None else settings
-        self.counters = Counters()
-        self.observer: Observer = self.counters if observer is None else Both(self.counters, observer)
+        self.observer: Observer = Counters() if observer is None else observer
         self.namespaces: dict[str, Namespace] = {}
         self._engine = EngineIOServer(reactor, self._session, self.settings, self.observer, address_of)
 
