@@ -45,6 +45,10 @@ class GraderUnreachable(BrokerError):
     """A grader did not take an order; it may have got it or not."""
 
 
+class GraderBusy(GraderUnreachable):
+    """An order was not handed out because others are on their way to the same grader at this moment."""
+
+
 class GradingError(BrokerError):
     """A grader cannot do what it was told, or an evaluator what it should; the text says why."""
 

@@ -214,6 +214,7 @@ class IGrader(Interface):
 
         :raises crowdai_broker.errors.GraderRefused: the grader will not grade it; its text is the reason.
         :raises crowdai_broker.errors.GraderUnreachable: it may have been handed out or not.
+        :raises crowdai_broker.errors.GraderBusy: it was not handed out, and that says nothing of the grader.
         """
 
     async def untaken(challenge: ChallengeConfig, queue: str) -> int:

@@ -133,6 +133,7 @@ def finished(job: Job, event: GraderEvent, now: int) -> Move:
         except NoScore as problem:
             return _failed(job, JobEvent.ERROR, str(problem), now)
         effects = (EffectDraft(EffectKind.GRADE, _encode(fields).decode(), now),)
+    if job.submission_id:
         data = {**data, "submission_id": job.submission_id}
     return _ended(
         job, IN_FLIGHT, JobState.COMPLETE, JobEvent.COMPLETE, event.message, data=data, effects=effects
@@ -187,14 +188,43 @@ def returned(job: Job) -> Move:
     )
 
 
-def settled(job: Job, kind: EffectKind) -> Move:
-    """Settle an effect that means nothing to the job any more, or that changes nothing about it."""
-    return Move(job_id=job.job_id, expect=frozenset(JobState), done=kind)
+def outdated(job: Job, kind: EffectKind) -> Move:
+    """Settle an effect of an attempt that is over; refused once the next one may have stored its own."""
+    return Move(job_id=job.job_id, expect=frozenset(JobState), attempt=job.attempt, done=kind)
+
+
+def pointless(job: Job, kind: EffectKind) -> Move:
+    """Settle an effect of a job that has ended meanwhile."""
+    return Move(job_id=job.job_id, expect=TERMINAL, done=kind)
+
+
+def handed_out(
+    job: Job, due: int, effects: Iterable[EffectDraft] = (), notices: Iterable[EventDraft] = ()
+) -> Move:
+    """Note that a grader took a job's order; its time begins now."""
+    return Move(
+        job_id=job.job_id,
+        expect=IN_FLIGHT,
+        attempt=job.attempt,
+        events=tuple(notices),
+        effects=tuple(effects),
+        done=EffectKind.DISPATCH,
+        due=due,
+    )
 
 
 def refused_by_grader(job: Job, message: str, now: int) -> Move:
     """End a job that its grader will not grade."""
     return msgspec.structs.replace(_failed(job, JobEvent.ERROR, message, now), done=EffectKind.DISPATCH)
+
+
+def never_handed_out(job: Job, hours: int, now: int) -> Move:
+    """End a job whose order no grader would take for so long."""
+    message = (
+        f"{PLATFORM_ERROR}no grader of this challenge could be reached for {hours} hours. "
+        "This is not your fault; please submit again or tell the organizers."
+    )
+    return refused_by_grader(job, message, now)
 
 
 def registered_too_late(job: Job, submission_id: int) -> Move:

@@ -62,7 +62,7 @@ class EffectKind(enum.StrEnum):
     """An outside effect that must happen once, whatever crashes."""
 
     DISPATCH = "dispatch"  #: hands a job's order to a grader; its body is the attempt's number
-
+    POLL = "poll"  #: watches a submission that its grader grades at the webapp; its body as above
     REGISTER = "register"  #: POST: creates the submission of a scored job
     GRADE = "grade"  #: PATCH: puts the score, or the failure, on the leaderboard
 

@@ -23,6 +23,7 @@ from .model import EffectKind, Job
 from .outbox import BEGIN_WITHIN, Outbox, OutboxObserver
 from .participants import Participants
 from .places import Places
+from .polling import Polling
 from .presence import Presence
 from .registering import Registering
 from .relay import Relay, RelayObserver
@@ -97,7 +98,8 @@ class Node:
             {
                 EffectKind.REGISTER: Registering(webapp, catalogue, timeout),
                 EffectKind.GRADE: Grading(webapp, timeout),
-                EffectKind.DISPATCH: HandingOut(clock, store, catalogue, graders),
+                EffectKind.DISPATCH: HandingOut(clock, store, catalogue, graders, self.relay.attempts),
+                EffectKind.POLL: Polling(clock, webapp, self.relay.attempts),
             },
             lease=3 * timeout + 30,
             on_settled=self._effect_settled,

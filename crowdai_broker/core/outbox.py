@@ -51,12 +51,16 @@ class Again(Struct, frozen=True):
     :ivar state: ``NEW`` only if it is known that nothing happened.
     :ivar after: seconds until the next try; ``None``: growing waits.
     :ivar notice: tells the participant, once.
+    :ivar insist: tells it even if something was noted before.
+    :ivar quiet: this is as it should be: the log says nothing of it.
     """
 
     state: EffectState
     note: str
     notice: Move | None = None
     after: float | None = None
+    insist: bool = False
+    quiet: bool = False
 
 
 Verdict = Settled | Again
@@ -205,17 +209,21 @@ class Outbox:
     async def _try_again(self, effect: Effect, verdict: Again) -> None:
         held = verdict.state is EffectState.HELD
         self._observer.effect_tried(effect.kind, "held" if held else "again")
+        if not verdict.quiet:
+            self._say(effect, verdict.note)
+        wait = self._wait(effect.tries) if verdict.after is None else min(verdict.after, LONGEST_RETRY_AFTER)
+        await self._postpone(effect, verdict.state, wait, verdict.note)
+        if verdict.notice is not None and (held or verdict.insist or not effect.note):
+            await self._delivery.move([verdict.notice], self._now())
+
+    def _say(self, effect: Effect, note: str) -> None:
         self.log.warn(
             "{kind} of {job}, try {tries}: {note}",
             kind=effect.kind,
             job=effect.job_id,
             tries=effect.tries,
-            note=verdict.note,
+            note=note,
         )
-        wait = self._wait(effect.tries) if verdict.after is None else min(verdict.after, LONGEST_RETRY_AFTER)
-        await self._postpone(effect, verdict.state, wait, verdict.note)
-        if verdict.notice is not None and (held or not effect.note):
-            await self._delivery.move([verdict.notice], self._now())
 
     async def _postpone(self, effect: Effect, state: EffectState, wait: float, note: str) -> None:
         """End the lease; until that is stored, the effect is in doubt."""

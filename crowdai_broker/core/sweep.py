@@ -17,7 +17,7 @@ from .catalogue import Catalogue
 from .delivery import Delivery
 from .dispatch import Dispatcher
 from .lifecycle import overdue, still_waiting, taken_late
-from .model import IN_FLIGHT, Job, JobState, Move
+from .model import IN_FLIGHT, EffectKind, Job, JobState, Move
 
 BEAT = 3.0  # s between signs of life
 BEAT_LASTS = 12.0  # s after which a silent node counts as dead
@@ -154,9 +154,11 @@ class Sweep:
         except BrokerError:
             config = ChallengeConfig()
         grader = self._graders.get(config.grader.kind)
+        due = self._now() + int(config.job_timeout * 1000)
+        if job.state is JobState.DISPATCHED and await self._is_to_be_handed_out(job):
+            return still_waiting(job, due)
         if grader is not None and job.state is JobState.DISPATCHED:
             try:
-                due = self._now() + int(config.job_timeout * 1000)
                 if await self._waits_its_turn(grader, config, job):
                     return still_waiting(job, due)
                 if job.due - job.dispatched_at > config.job_timeout * 1000 * 1.5:
@@ -167,6 +169,11 @@ class Sweep:
             except BrokerError as error:
                 self.log.warn("an order of {job} may lie there: {error}", job=job.job_id, error=error)
         return overdue(job, config.max_attempts, config.job_timeout, self._now())
+
+    async def _is_to_be_handed_out(self, job: Job) -> bool:
+        """Tell whether no grader has the order yet: then its time has not begun."""
+        effects = await self._store.effects_of(job.job_id)
+        return any(one.kind is EffectKind.DISPATCH and one.body == job.attempt for one in effects)
 
     async def _waits_its_turn(self, grader: IGrader, config: ChallengeConfig, job: Job) -> bool:
         """Tell whether the order lies there because the graders, who are there, have others before it."""

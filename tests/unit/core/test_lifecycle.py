@@ -73,13 +73,13 @@ class MovesTests(SynchronousTestCase):
 
     def test_complete_without_submission(self) -> None:
         """A job without a submission, or whose grader posts its grade, is graded nowhere by the broker."""
-        for job in (
-            a_job("x", state=JobState.RUNNING),
-            a_job("x", submission_id=3, grades_posted_by="grader"),
+        for job, known in (
+            (a_job("x", state=JobState.RUNNING), {}),
+            (a_job("x", submission_id=3, grades_posted_by="grader"), {"submission_id": 3}),
         ):
             move = lifecycle.finished(job, GraderEvent("7", JobEvent.COMPLETE, {"rows": 1}, ""), 9)
             self.assertEqual((move.to, move.effects), (JobState.COMPLETE, ()))
-            self.assertEqual(event_in(move)["data"], {"rows": 1})
+            self.assertEqual(event_in(move)["data"], {"rows": 1} | known)
 
     def test_failures(self) -> None:
         """An error, a time-out and a result without a score fail the job, here and on the leaderboard."""
