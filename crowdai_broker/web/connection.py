@@ -127,9 +127,12 @@ class Connection:
         self.session.fail(error)
         self._settle_later()
 
-    def close(self, reason: str) -> None:
-        """End the connection; what is queued is still delivered where possible."""
-        self.session.close(reason, self._clock.seconds())
+    def close(self, reason: str, *, may_return: bool = False) -> None:
+        """End the connection; what is queued is still delivered where possible.
+
+        :param may_return: do not keep the client from connecting again (see ``EioSession.close``).
+        """
+        self.session.close(reason, self._clock.seconds(), may_return=may_return)
         self._settle_later()
 
     def allow(self, max_message_bytes: int | None, max_binary_bytes: int | None) -> None:
@@ -321,7 +324,13 @@ class Connection:
             self._candidate.write_frames(output.data)
 
     def _close_socket(self, output: CloseSocket) -> None:
-        if self._socket is not None:
+        if self._socket is None:
+            return
+        if self.session.form.old_python:
+            # A close frame reads as an empty packet to socketIO-client-2, whose user gets an IndexError; the
+            # bare end of the connection it takes as one to be made again.
+            self._socket.hang_up()
+        else:
             self._socket.close(output.code)
 
     def _close_candidate(self, _output: CloseCandidate) -> None:

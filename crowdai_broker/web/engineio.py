@@ -170,7 +170,7 @@ class EngineIOServer:
         if self._is_empty():
             return
         for connection in list(self._connections.values()):
-            connection.close("server shutting down")
+            connection.close("server shutting down", may_return=True)
         self._settle_all_now()
         if not self._is_empty():
             self._empty = Deferred()

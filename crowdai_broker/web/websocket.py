@@ -114,6 +114,11 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
             self.sendCloseFrame(code=code)
         self._cut_later()
 
+    def hang_up(self) -> None:
+        """Close the connection without a close frame, once what was written is out."""
+        self.transport.loseConnection()
+        self._cut_later()
+
     def cut(self) -> None:
         """Drop the connection at once."""
         self.transport.abortConnection()
@@ -198,8 +203,7 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def _closeConnection(self, abort: bool = False) -> None:
         # A reset could overtake what the peer has not read yet; wait for it, but not for long.
-        self.transport.loseConnection()
-        self._cut_later()
+        self.hang_up()
 
     def _fail_connection(self, *args: Any, **kwargs: Any) -> None:
         first = self.state == self.STATE_OPEN

@@ -65,6 +65,7 @@ class EioSession:
             self._outputs.append(PauseWrites())
         self._candidate: Candidate | None = None
         self._drained_by: float | None = None
+        self._may_return = False
         self._buffer.put(open_packet(sid, transport, settings))
         self._buffer.mark()
 
@@ -134,21 +135,23 @@ class EioSession:
         elif self.transport == "websocket" and self.writable and not self._paused:
             self._send_frames()
 
-    def close(self, reason: str, now: float) -> None:
-        """End the session from our side; what is queued is still delivered where a way is there."""
+    def close(self, reason: str, now: float, *, may_return: bool = False) -> None:
+        """End the session from our side; what is queued is still delivered where a way is there.
+
+        :param may_return: without the close packet, after which python-engineio's clients stay away.
+        """
         if self.state is not State.OPEN:
             return
+        self._may_return = may_return
         if self.transport == "websocket":
             self._send_the_rest()
-            self._end(reason, None)
+        elif not self._close_pending_poll() and (self._buffer or not may_return):
+            self.drop_candidate()
+            self._drained_by = now + self._settings.drain_timeout
+            self.state = State.DRAINING
+            self._outputs.append(Closed(reason))
             return
-        if self._close_pending_poll():
-            self._end(reason, None)
-            return
-        self.drop_candidate()
-        self._drained_by = now + self._settings.drain_timeout
-        self.state = State.DRAINING
-        self._outputs.append(Closed(reason))
+        self._end(reason, None)
 
     def fail(self, error: faults.WireError) -> None:
         """End the session at once because of what the peer did."""
@@ -365,19 +368,22 @@ class EioSession:
             self._outputs.append(PauseWrites())
 
     def _close_pending_poll(self) -> bool:
-        """Whether everything still to be said, the close packet too, went into a pending GET."""
+        """Whether everything still to be said, the farewell too, went into a pending GET."""
         if not self._polling or len(self._buffer) >= self._settings.max_packets_per_answer:
             self.flush()
             return False
-        self._answer([*self._buffer.take(), eio_packet.CLOSE])
+        farewell = eio_packet.NOOP if self._may_return else eio_packet.CLOSE
+        self._answer([*self._buffer.take(), farewell])
         return True
 
     def _drain(self) -> None:
         if self._buffer:
             self.flush()
-            return
-        self._answer([eio_packet.NOOP, eio_packet.CLOSE])
-        self.state = State.CLOSED
+        else:
+            self._answer([eio_packet.NOOP, eio_packet.CLOSE])
+            self.state = State.CLOSED
+        if self._may_return and not self._buffer:
+            self.state = State.CLOSED
 
     def _end(self, reason: str, code: int | None) -> None:
         if self.state is State.CLOSED:

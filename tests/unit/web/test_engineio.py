@@ -490,18 +490,27 @@ class CloseTests(EngineIOTestCase):
         self.assertEqual((answer.status, json.loads(answer.body)["code"]), (503, 4))
 
     def test_waits_for_polls(self) -> None:
-        """Polling clients may fetch what is left; then it is done."""
-        waiting = self.open()
+        """Polling clients may fetch what is left; then it is done. None is told to stay away."""
+        waiting, away = self.open(), self.open()
         get = self.site.connect()
         get.request("GET", f"{POLL}&sid={waiting}")
-        away = self.open()
+        self.echoes[1].connection.send([message("last")])
         done = self.close()
-        self.assertEqual(get.answer().body, b"1")
+        self.assertEqual(get.answer().body, b"6")
         self.assertEqual(done, [])
         self.assertEqual(self.ends, ["server shutting down"] * 2)
-        self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").body, b"6\x1e1")
+        self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").body, b"4last")
+        self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").status, 400)
         self.assertEqual(done, [])
         self.clock.advance(0.1)  # for the last answer to be written
+        self.assertEqual(done, [None])
+
+    def test_nothing_left(self) -> None:
+        """Nobody waits for a polling client that has nothing to fetch."""
+        away = self.open()
+        done = self.close()
+        self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").status, 400)
+        self.clock.advance(0.1)
         self.assertEqual(done, [None])
 
     def test_does_not_wait_forever(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket as sockets
 import struct
 from typing import Any
@@ -279,6 +280,21 @@ class UpgradeTests(EngineIOTestCase):
         self.assertEqual(self.observer.upgrades[4], 1)
         socket.lose()
         self.assertEqual(self.ends, ["transport close"])
+
+    def test_old_python_client(self) -> None:
+        """socketIO-client-2 gets no close frame, at which it would fall over; the connection just ends."""
+        form = "/engine.io/?EIO=3&t=1700000000000-0"
+        opened = self.site.ask("GET", f"{form}&transport=polling").body
+        sid = json.loads(opened[opened.index(b"{") :])["sid"]
+        socket = self.site.websocket(f"{form}&transport=websocket&sid={sid}")
+        socket.send_frame("5")
+        self.echoes[0].connection.send([message("last")])
+        self.echoes[0].connection.close("kicked")
+        self.clock.advance(0)
+        self.assertEqual(socket.frames(), ["4last"])
+        self.assertTrue(socket.transport.disconnecting)
+        self.clock.advance(5)
+        self.assertTrue(socket.transport.gone)
 
     def test_failed(self) -> None:
         """The socket is closed, polling goes on, and another may try."""

@@ -266,6 +266,30 @@ class CloseTests(Machine):
         machine.poll_arrived(0.0)
         self.assertEqual(self.said(machine), [answer(b"\x1e".join([b"4"] * 4))])
 
+    def test_may_return(self) -> None:
+        """A client that may come back gets what is left, and never the close packet."""
+        machine = session()
+        machine.poll_arrived(0.0)
+        machine.send(message("bye"))
+        machine.close("x", 0.0, may_return=True)
+        self.assertEqual(self.said(machine), [answer(b"4bye\x1e6"), Closed("x")])
+        self.assertIs(machine.state, State.CLOSED)
+
+    def test_may_return_later(self) -> None:
+        """The session is over with the last of what was left, or at once if nothing was."""
+        machine = session()
+        for _ in range(17):
+            machine.send(message(""))
+        machine.close("x", 0.0, may_return=True)
+        machine.poll_arrived(0.0)
+        machine.poll_arrived(0.0)
+        first, rest = answer(b"\x1e".join([b"4"] * 16)), answer(b"4")
+        self.assertEqual(self.said(machine), [Closed("x"), first, rest])
+        self.assertEqual(self.refused(partial(machine.poll_arrived, 1.0)), (400, 1))
+        empty = session()
+        empty.close("x", 0.0, may_return=True)
+        self.assertIs(empty.state, State.CLOSED)
+
     def test_nobody_comes(self) -> None:
         """A drained session ends by itself; the application was told before, once."""
         machine = session()
