@@ -254,9 +254,11 @@ class MemoryRedis:
         news[job.execution_id].extend(logged)
         fields = dict(move.fields)
         submission_id = int(fields.pop("submission_id", job.submission_id))
+        attempts = int(fields.pop("attempts", job.attempts))
         self.submissions.update({submission_id} - {0})
         due = job.due if move.due is None else move.due
         job = replace(job, order=job.order + move.extend, submission_id=submission_id, due=due, **fields)
+        job = replace(job, attempts=attempts)
         self.jobs[job.job_id] = job = self._to(job, move)
         left = -(move.to in TERMINAL)
         opened = self._settle(job, move) + self._add_effects(job, move.effects, stored, now)

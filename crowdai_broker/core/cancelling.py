@@ -14,7 +14,7 @@ from .catalogue import Catalogue
 from .delivery import Delivery
 from .dispatch import Dispatcher
 from .lifecycle import cancelled
-from .model import OPEN, Execution, Job, JobState
+from .model import IN_FLIGHT, OPEN, Execution, Handing, Job, JobState
 
 AT_ONCE = 256  # jobs ended in one step
 
@@ -61,12 +61,14 @@ class Cancelling:
     async def _take_back(self, job: Job) -> None:
         """Spare the graders an order that nobody waits for; one that is taken will be answered in vain."""
         self._attempts.forget(job.attempt)
-        if job.state is not JobState.DISPATCHED:
+        if job.state not in IN_FLIGHT:
             return
         try:
             config = await self._catalogue.get(job.challenge)
             grader = self._graders.get(config.grader.kind)
-            if grader is not None:
+            # Only graders that are connected can be told of a job that they have begun.
+            lies = job.state is JobState.DISPATCHED
+            if grader is not None and (lies or grader.handing(config) is Handing.HERE):
                 await grader.withdraw(config, job)
         except BrokerError as error:
             self.log.warn("the order of {job} stays with the graders: {error}", job=job.job_id, error=error)

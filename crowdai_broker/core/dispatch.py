@@ -13,7 +13,8 @@ from ..errors import BrokerError, StoreUnavailable
 from ..interfaces import IGrader, IStore, Spawn
 from .attempts import Attempts
 from .catalogue import Catalogue
-from .lifecycle import returned
+from .leases import lease_end
+from .lifecycle import unseen
 from .model import Handing, Move, Take, Taken
 
 AT_ONCE = 32  # jobs taken in one step
@@ -128,9 +129,9 @@ class Dispatcher:
             raise
         for one in taken:
             self._attempts.add(one.job)
-        if taken and handing is Handing.HERE:
-            await self._hand_out(grader, config, taken)
-        elif taken and handing is Handing.BY_EFFECT:
+        if handing is Handing.HERE:
+            return await self._hand_out(grader, config, taken) and len(taken) == room
+        if taken and handing is Handing.BY_EFFECT:
             self._on_effects()
         return len(taken) == room
 
@@ -143,6 +144,7 @@ class Dispatcher:
         """Return what to ask for; after a failure with the same numbers, which name what was taken."""
         earlier = self._failed.pop(challenge, None)
         now = int(self._clock.seconds() * 1000)
+        due = now + int(config.job_timeout * 1000)
         return Take(
             challenge=challenge,
             node=self._node,
@@ -153,18 +155,23 @@ class Dispatcher:
             effect=handing is Handing.BY_EFFECT,
             queue=config.grader.queue,
             now=now,
-            due=now + int(config.job_timeout * 1000),
+            due=lease_end(now, due) if handing is Handing.HERE else due,
         )
 
-    async def _hand_out(self, grader: IGrader, config: ChallengeConfig, taken: Sequence[Taken]) -> None:
+    async def _hand_out(self, grader: IGrader, config: ChallengeConfig, taken: Sequence[Taken]) -> bool:
+        """Give orders to graders that are connected here; tell whether each found one."""
+        returned = 0
         for one in taken:
             try:
                 await grader.dispatch(config, one)
             except BrokerError as error:
                 self.log.warn("{job} goes back: {error}", job=one.job.job_id, error=error)
                 self._attempts.forget(one.job.attempt)
-                self._unreturned.setdefault(one.job.challenge, []).append(returned(one.job))
-        await self._give_back(taken[0].job.challenge)
+                self._unreturned.setdefault(one.job.challenge, []).append(unseen(one.job))
+                returned += 1
+        if returned:
+            await self._give_back(taken[0].job.challenge)
+        return not returned
 
     async def _give_back(self, challenge: str) -> None:
         """Put jobs back that could not be handed out."""

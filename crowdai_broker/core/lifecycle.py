@@ -153,27 +153,19 @@ def taken_late(job: Job, due: int) -> Move:
 def overdue(job: Job, max_attempts: int, seconds: float, now: int) -> Move:
     """Give a job whose grader did not finish in time to another, or give it up after the last attempt."""
     silent = "nothing was heard of the grader" if job.state is JobState.DISPATCHED else "it did not finish"
+    return given_up(job, max_attempts, f"{silent} within {seconds:g} s", now)
+
+
+def given_up(job: Job, max_attempts: int, why: str, now: int) -> Move:
+    """Give a job to another grader, or give it up after the last attempt."""
     if job.attempts >= max_attempts:
-        return _failed(
-            job,
-            JobEvent.ERROR,
-            f"{PLATFORM_ERROR}the job was given to graders {job.attempts} times, the last time {silent} "
-            f"within {seconds:g} s. This is not your fault; please submit again or tell the organizers.",
-            now,
+        message = (
+            f"{PLATFORM_ERROR}the job was given to graders {job.attempts} times, the last time {why}. "
+            "This is not your fault; please submit again or tell the organizers."
         )
-    notice = (
-        f"Attempt {job.attempts} of {max_attempts} was given up: {silent} within {seconds:g} s. "
-        "Your job goes to another grader."
-    )
-    return Move(
-        job_id=job.job_id,
-        expect=IN_FLIGHT,
-        attempt=job.attempt,
-        to=JobState.QUEUED,
-        place=Place.FRONT,
-        events=(draft(job, JobEvent.INFO, notice),),
-        due=0,
-    )
+        return _failed(job, JobEvent.ERROR, message, now)
+    notice = f"Attempt {job.attempts} of {max_attempts} was given up: {why}. Your job goes to another grader."
+    return msgspec.structs.replace(returned(job), events=(draft(job, JobEvent.INFO, notice),))
 
 
 def returned(job: Job) -> Move:
@@ -186,6 +178,16 @@ def returned(job: Job) -> Move:
         place=Place.FRONT,
         due=0,
     )
+
+
+def unseen(job: Job) -> Move:
+    """Put a job back that no grader has seen: the attempt does not count."""
+    return msgspec.structs.replace(returned(job), fields={"attempts": str(job.attempts - 1)})
+
+
+def leased(job: Job, due: int) -> Move:
+    """Say until when a job stays with its grader without another word."""
+    return Move(job_id=job.job_id, expect=IN_FLIGHT, attempt=job.attempt, due=due)
 
 
 def outdated(job: Job, kind: EffectKind) -> Move:

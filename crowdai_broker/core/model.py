@@ -16,7 +16,9 @@ from msgspec import Struct
 LOG_CAP = 10_000  #: events kept of an execution, the newest; a store may keep a few more
 MAX_MOVES = 512  #: moves in one step
 TAKE_BYTES = 4_000_000  #: a take ends once its orders come to this
-MOVABLE_FIELDS = frozenset({"submission_id", "submission", "result", "percent"})  #: what a move may set
+MOVABLE_FIELDS = frozenset(
+    {"submission_id", "submission", "result", "percent", "attempts"}
+)  #: what a move may set
 
 
 class JobState(enum.StrEnum):
@@ -224,7 +226,7 @@ class Move(Struct, frozen=True, kw_only=True):
     :ivar hold: replaces the held progress event (``events`` is empty then).
     :ivar flush: logs the held progress event, if there is one, and nothing else.
     :ivar fields: further members of :class:`Job` to set: ``submission_id``, ``submission``, ``result``,
-        ``percent``.
+        ``percent``, ``attempts``.
     :ivar done: the effect that this move settles; the move is refused if it is no longer stored.
     :ivar due: new time for the sweep; ``None``: stays.
     :ivar extend: what ``extra_params`` of its order gets in addition, as JSON text beginning with a comma.

@@ -74,11 +74,7 @@ def _path(name: str) -> list[str]:
     """Return the names that a field is nested in; an empty one stands for a list."""
     match = _NAME.fullmatch(name)
     path = [match[1], *_STEP.findall(match[2])] if match else []
-    if (
-        not path
-        or len(path) > MAX_DEPTH
-        or any(not a and not b for a, b in pairwise(path))
-    ):
+    if not path or len(path) > MAX_DEPTH or any(not a and not b for a, b in pairwise(path)):
         raise PeerError(f"The form has a field whose name cannot be read: {name[:80]!r}.")
     return path
 

@@ -14,6 +14,7 @@ from ..config import Config
 from ..interfaces import IGrader, IStore, IWebapp, Spawn
 from .cancelling import Cancelling
 from .catalogue import Catalogue
+from .connected import ConnectedGraders
 from .delivery import Delivery
 from .dispatch import Dispatcher
 from .grading import Grading
@@ -46,7 +47,7 @@ def new_node_id() -> str:
 class Node:
     """A broker node.
 
-    :param graders: the kinds of graders that are served.
+    :param graders: the kinds of graders that are served, beside those that connect to the node.
     :param on_adopted: called with the nodes whose response lists are this node's to read as well.
     :param jitter: returns a number from 0 to 1; repetitions are spread by it.
     """
@@ -78,6 +79,10 @@ class Node:
             config.limits.progress_per_second,
             self._job_moved,
         )
+        self.connected = ConnectedGraders(
+            clock, store, catalogue, self.delivery, self.relay, spawn, self._room_here
+        )
+        graders = {**graders, "socketio": self.connected}
         self.dispatcher = Dispatcher(
             clock,
             store,
@@ -142,6 +147,7 @@ class Node:
         self.delivery.start(self.dispatcher.hear)
         await self._sweep.start()
         self.relay.start()
+        self.connected.start()
         self.outbox.start()
         self.presence.start()
         self._places.start()
@@ -161,8 +167,13 @@ class Node:
         self.outbox.stop()
         self.presence.stop()
         self._places.stop()
+        self.connected.stop()
         self.relay.stop()
         await self._sweep.stop()
+
+    def _room_here(self, challenge: str) -> None:
+        """A grader that is connected here may take a job."""
+        self.dispatcher.poke(challenge)
 
     def _effects_stored(self) -> None:
         """Orders are to be handed out."""

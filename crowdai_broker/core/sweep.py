@@ -16,8 +16,9 @@ from .attempts import Attempts
 from .catalogue import Catalogue
 from .delivery import Delivery
 from .dispatch import Dispatcher
+from .leases import lease_over
 from .lifecycle import overdue, still_waiting, taken_late
-from .model import IN_FLIGHT, EffectKind, Job, JobState, Move
+from .model import IN_FLIGHT, EffectKind, Handing, Job, JobState, Move
 
 BEAT = 3.0  # s between signs of life
 BEAT_LASTS = 12.0  # s after which a silent node counts as dead
@@ -154,6 +155,9 @@ class Sweep:
         except BrokerError:
             config = ChallengeConfig()
         grader = self._graders.get(config.grader.kind)
+        if grader is not None and grader.handing(config) is Handing.HERE:
+            await grader.withdraw(config, job)
+            return lease_over(job, config, self._now())
         due = self._now() + int(config.job_timeout * 1000)
         if job.state is JobState.DISPATCHED and await self._is_to_be_handed_out(job):
             return still_waiting(job, due)
