@@ -47,7 +47,11 @@ class EngineIOResource(Resource):
             return self._serve(request, upgrade=upgrade)
         except HttpRefusal as refusal:
             self._server.observer.refused(refusal.message)
-            answer_refusal(request, refusal, upgrade=upgrade)
+            if self._server.is_closing and b"sid=" in request.uri:
+                # python-engineio 3 stays away for good after a refused POST, and comes back after a lost one.
+                request.loseConnection()
+            else:
+                answer_refusal(request, refusal, upgrade=upgrade)
         return NOT_DONE_YET
 
     def watch(self, method: bytes, uri: bytes, request: BoundedRequest) -> BodyWatch:

@@ -90,6 +90,11 @@ class EngineIOServer:
         """Sessions that exist."""
         return len(self._connections)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether :meth:`close` was called: no client may be told anything that keeps it from coming back."""
+        return self._closing
+
     def find(self, sid: str) -> Connection:
         """The connection with this sid.
 

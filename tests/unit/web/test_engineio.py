@@ -483,6 +483,21 @@ class CloseTests(EngineIOTestCase):
         Deferred.fromCoroutine(self.server.close()).addCallback(done.append)
         return done
 
+    def assert_cut(self, method: str, sid: str) -> None:
+        """A request of a session that is over is not answered: its connection ends."""
+        late = self.site.connect()
+        late.request(method, f"{POLL}&sid={sid}", b"2" if method == "POST" else None)
+        self.assertEqual(late.transport.value(), b"")
+        self.assertTrue(late.transport.disconnecting)
+
+    def test_late_post(self) -> None:
+        """A POST that comes while the server closes is not refused: some clients would stay away for good."""
+        waiting, away = self.open(), self.open()
+        self.echoes[0].connection.send([message("last")])
+        self.close()
+        self.assert_cut("POST", away)
+        self.assertEqual(self.site.ask("GET", f"{POLL}&sid={waiting}").body, b"4last")
+
     def test_nobody(self) -> None:
         """A server without clients closes at once and refuses from then on."""
         self.assertEqual(self.close(), [None])
@@ -500,7 +515,7 @@ class CloseTests(EngineIOTestCase):
         self.assertEqual(done, [])
         self.assertEqual(self.ends, ["server shutting down"] * 2)
         self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").body, b"4last")
-        self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").status, 400)
+        self.assert_cut("GET", away)
         self.assertEqual(done, [])
         self.clock.advance(0.1)  # for the last answer to be written
         self.assertEqual(done, [None])
@@ -509,7 +524,7 @@ class CloseTests(EngineIOTestCase):
         """Nobody waits for a polling client that has nothing to fetch."""
         away = self.open()
         done = self.close()
-        self.assertEqual(self.site.ask("GET", f"{POLL}&sid={away}").status, 400)
+        self.assert_cut("GET", away)
         self.clock.advance(0.1)
         self.assertEqual(done, [None])
 
