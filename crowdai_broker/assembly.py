@@ -24,6 +24,7 @@ from .core.progress import Progress
 from .errors import StartupError, StoreUnavailable, WebappDenied, WebappError
 from .services import Background, Stage
 from .web.broker_metrics import BrokerMetrics
+from .web.graders import GraderEvents
 from .web.health import Healthz, Readiness, Readyz
 from .web.listening import Listening
 from .web.metrics import MeteredSite, Metrics, new_registry
@@ -33,6 +34,7 @@ from .web.socketio import SocketIOServer, SocketIOSettings
 
 BEFORE_AUTHENTICATION = 65_536  # bytes of one message of a connection that has not authenticated
 NO_LIMIT = 100_000_000  # bytes of one message where the configuration sets no limit
+SPARE_CONNECTIONS = 100  # of TCP, for health and metrics, beside two for each session
 COUNT = 10.0  # s between two looks at what is stored, for the metrics
 
 
@@ -78,13 +80,18 @@ class Assembly:
         ParticipantEvents(self._node.participants, config.limits.max_message_bytes or NO_LIMIT).bind(
             self._sockets.namespace("/")
         )
+        GraderEvents(reactor, self._node.connected, self._node.door, self._background).bind(
+            self._sockets.namespace("/grader")
+        )
         self._counting = LoopingCall(lambda: self._background("metrics", self._count()))
         self._counting.clock = reactor
         readiness = Readiness(
             reactor,
             {"redis": partial(self._redis.execute, "PING"), "webapp": self._webapp.check_key},
         )
-        site = MeteredSite(self._root(readiness), reactor, self._registry)
+        sessions = config.limits.max_connections
+        connections = 2 * sessions + SPARE_CONNECTIONS if sessions else 0
+        site = MeteredSite(self._root(readiness), reactor, self._registry, connections)
         site.add_watcher(b"/socket.io/", self._sockets.body_watcher)
         self._http = Listening(reactor, site, config.broker.listen)
 

@@ -48,8 +48,14 @@ class MeteredSite(BoundedSite):
 
     noisy = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime, registry: CollectorRegistry) -> None:
-        super().__init__(resource, reactor)
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        registry: CollectorRegistry,
+        max_connections: int = 0,
+    ) -> None:
+        super().__init__(resource, reactor, max_connections=max_connections)
         known: list[bytes] = resource.listNames() if isinstance(resource, Resource) else []
         self._routes = {name.decode() for name in known}
         self._requests = Counter(

@@ -9,14 +9,18 @@ This is for every route, not only Socket.IO's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
+from typing import Protocol as Interface
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+
+from crowdai_broker.web.entrance import Entrance, Refusal
 
 #: After an early 413 the rest of the body is read and dropped (a client that is still sending would otherwise
 #: see a reset instead of the answer), but no more of it than this, and no longer than the time below.
@@ -26,7 +30,7 @@ LINGER_SECONDS: Final = 5.0
 MIN_BODY_RATE: Final = 16_000
 
 
-class BodyWatch(Protocol):
+class BodyWatch(Interface):
     """What the server of a path wants to know of a body that is coming in.
 
     :ivar max_bytes: the largest body, inclusive.
@@ -156,6 +160,25 @@ class BoundedChannel(http.HTTPChannel):
     """Twisted's channel, with a time for the head of a request and no way to answer one with a traceback."""
 
     _head_begun = False
+    _counted = False
+
+    def connectionMade(self) -> None:
+        """Count the connection."""
+        self._counted = True
+        self._entrance().enter()
+        http.HTTPChannel.connectionMade(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone, unless it is no longer ours to say."""
+        if self._counted:
+            self._counted = False
+            self._entrance().leave()
+        http.HTTPChannel.connectionLost(self, reason)
+
+    def hand_over(self) -> Callable[[], None]:
+        """The connection is not HTTP's any more: whoever takes it calls what this returns when it is gone."""
+        self._counted = False
+        return self._entrance().leave
 
     def dataReceived(self, data: bytes) -> None:
         """Count the idle time from the first byte of a head on, not from each: heads do not come in drips."""
@@ -168,6 +191,9 @@ class BoundedChannel(http.HTTPChannel):
         """The head is complete."""
         self._head_begun = False
         http.HTTPChannel.allHeadersReceived(self)
+
+    def _entrance(self) -> Entrance:
+        return cast("BoundedSite", cast("Any", self).site).entrance
 
     def headerReceived(self, line: bytes) -> bool:
         """A Content-Length of thousands of digits is a bad request, not our error."""
@@ -184,6 +210,7 @@ class BoundedSite(Site):
     :param max_body_bytes: for paths that nobody watches.
     :param body_timeout: seconds for a whole body; large ones have more, by :data:`MIN_BODY_RATE`.
     :param timeout: seconds for the head of a request, and between two requests.
+    :param max_connections: of TCP, idle ones and WebSockets too; 0: no limit. Further ones are answered 503.
     """
 
     requestFactory = BoundedRequest
@@ -196,12 +223,20 @@ class BoundedSite(Site):
         max_body_bytes: int = 1_000_000,
         body_timeout: float = 60.0,
         timeout: float = 60.0,
+        max_connections: int = 0,
     ) -> None:
         Site.__init__(self, resource, reactor=reactor, timeout=timeout)
+        self.entrance = Entrance(reactor, max_connections)
         self.displayTracebacks = False
         self.body_timeout = body_timeout
         self._default = DefaultWatch(max_body_bytes)
         self._watchers: dict[bytes, BodyWatcher] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # type: ignore[override]
+        """HTTP, or one that says that there is no room."""
+        if not self.entrance.has_room:
+            return Refusal(self.entrance)
+        return cast("Protocol", Site.buildProtocol(self, addr))
 
     def protocol(self) -> BoundedChannel:  # type: ignore[override]
         """HTTP/1.1 only: a WebSocket needs the connection for itself."""

@@ -34,6 +34,8 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from zope.interface import implementer
 
+from crowdai_broker.web.site import BoundedChannel
+
 NATIVE: Final = "autobahn.nvx"
 
 
@@ -85,6 +87,7 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
     _opened = False
     _writable = True
     _unanswered: bytes | None = None
+    _left: Callable[[], None] | None = None
     _abort_call: IDelayedCall | None = None
 
     def bind(self, owner: SocketOwner, clock: IReactorTime, close_timeout: float) -> None:
@@ -94,6 +97,10 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
         self._close_timeout = close_timeout
 
     # -- what the owner does
+
+    def when_gone(self, left: Callable[[], None]) -> None:
+        """Tell whoever had the connection before."""
+        self._left = left
 
     def give_to(self, owner: SocketOwner) -> None:
         """Another owner from now on."""
@@ -194,6 +201,8 @@ class ServerSocket(WebSocketServerProtocol):  # type: ignore[misc]
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The transport is gone."""
         self._stop_clock()
+        if self._left is not None:
+            self._left()
         self.factory.open_sockets.discard(self)
         super().connectionLost(Failure(ConnectionDone()) if reason is None else reason)
         if self._opened:
@@ -261,7 +270,10 @@ class SocketFactory(WebSocketServerFactory):  # type: ignore[misc]
     def take_over(self, request: Request, owner: SocketOwner, max_bytes: int) -> Any:
         """Answer an upgrade request; the connection is the owner's from then on."""
         request.requestHeaders.removeHeader(b"Origin")  # checked; Autobahn would read it its own way
-        return WebSocketResource(_Builder(self, owner, max_bytes)).render(request)
+        socket = self.build(owner, max_bytes)
+        if isinstance(request.channel, BoundedChannel):
+            socket.when_gone(request.channel.hand_over())
+        return WebSocketResource(_Builder(socket)).render(request)
 
     def cut_all(self) -> None:
         """Drop all connections."""
@@ -278,16 +290,14 @@ class SocketFactory(WebSocketServerFactory):  # type: ignore[misc]
 
 
 class _Builder:
-    """The part of a factory that ``WebSocketResource`` asks, with an owner for the one socket it builds."""
+    """The part of a factory that ``WebSocketResource`` asks."""
 
-    def __init__(self, factory: SocketFactory, owner: SocketOwner, max_bytes: int) -> None:
-        self._factory = factory
-        self._owner = owner
-        self._max_bytes = max_bytes
+    def __init__(self, socket: ServerSocket) -> None:
+        self._socket = socket
 
     def buildProtocol(self, _address: IAddress) -> ServerSocket:
         """The one socket."""
-        return self._factory.build(self._owner, self._max_bytes)
+        return self._socket
 
 
 def has_native_helpers() -> bool:

@@ -7,7 +7,11 @@ from typing import ClassVar
 
 import socketio
 
+from crowdai_broker.assembly import SPARE_CONNECTIONS
+
+from ..toolbox.http import request
 from ..toolbox.process import PATIENCE
+from ..toolbox.raw import Raw
 from .case import WorldCase
 from .participant import Participant
 from .programs import until
@@ -24,6 +28,7 @@ class LimitTests(WorldCase):
         tables={
             "limits": {
                 "max_message_bytes": 200_000,
+                "max_connections": 20,
                 "max_connections_per_address": 3,
                 "executions_per_minute": 2,
                 "auth_failures_per_minute": 2,
@@ -38,6 +43,15 @@ class LimitTests(WorldCase):
             Participant(self.broker().port, self.world.keys[0], PLAIN)
         held.pop().leave()
         until(self._connects, "a place is free")
+
+    def test_idle_connections(self) -> None:
+        """Connections that ask for nothing are bounded; the next is turned away politely until one ends."""
+        port = self.broker().port
+        idle = [Raw(port) for _ in range(2 * 20 + SPARE_CONNECTIONS)]
+        until(lambda: request(port, "GET", "/healthz").status == 503, "it is full")
+        for one in idle:
+            one.close()
+        until(lambda: request(port, "GET", "/healthz").status == 200, "a place is free")
 
     def _connects(self) -> bool:
         try:
