@@ -109,8 +109,9 @@ class ExampleTests(SynchronousTestCase):
 
     def test_grader_shown(self) -> None:
         """The document for graders shows the example as it is."""
-        shown = code(ROOT / "docs/graders-redis.rst", "python")
-        self.assertEqual(shown, [(EXAMPLES / "grader.py").read_text(encoding="utf-8").strip()])
+        for page, name in (("graders-redis.rst", "grader.py"), ("graders-http.rst", "grader_http.py")):
+            shown = code(ROOT / "docs" / page, "python")
+            self.assertEqual(shown, [(EXAMPLES / name).read_text(encoding="utf-8").strip()])
 
     def test_evaluator_shown(self) -> None:
         """The document for organizers shows the example as it is."""
