@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from .backends.embedded_redis import EmbeddedRedis
+from .backends.http_graders import HttpGraders
 from .backends.redis_client import RedisClient
 from .backends.redis_graders import RedisGraders
 from .backends.redis_servers import RedisServers
@@ -18,12 +19,14 @@ from .backends.redis_store import RedisStore
 from .backends.response_lists import ResponseLists
 from .backends.webapp import Webapp
 from .config import Config, RedisAddress, parse_redis_url
+from .core.capabilities import Capabilities
 from .core.model import Inbox
 from .core.node import Node, new_node_id
 from .core.progress import Progress
 from .errors import StartupError, StoreUnavailable, WebappDenied, WebappError
 from .services import Background, Stage
 from .web.broker_metrics import BrokerMetrics
+from .web.callbacks import Callbacks, grader_pages
 from .web.health import Healthz, Readiness, Readyz
 from .web.listening import Listening
 from .web.metrics import MeteredSite, Metrics, new_registry
@@ -62,6 +65,10 @@ class Assembly:
         )
         self._sockets = self._socket_server()
         self._servers = RedisServers(reactor)
+        self._capabilities = Capabilities(self._store)
+        self._http_graders = HttpGraders.connecting(
+            reactor, self._capabilities, config.broker.public_url, str(config.webapp.ca_file or "")
+        )
         self._lists = ResponseLists(
             reactor, self._redis, self._store, config.redis.prefix, node_id, self._handle, self._servers
         )
@@ -71,7 +78,10 @@ class Assembly:
             node_id,
             self._store,
             self._webapp,
-            {"redis": RedisGraders(self._redis, self._store, self._servers)},
+            {
+                "redis": RedisGraders(self._redis, self._store, self._servers),
+                "http": self._http_graders,
+            },
             self._background,
             self._metrics,
             self._lists.adopt,
@@ -98,6 +108,7 @@ class Assembly:
             Stage("the connection to Redis", self._connect, self._redis.close),
             Stage("the graders' Redis", self._connect_graders, self._servers.close),
             Stage("the webapp", self._check_webapp, self._webapp.close),
+            Stage("graders on HTTP", _nothing, self._http_graders.close),
             Stage("the store", _nothing, self._store.close),
             Stage("the node", self._node.start, self._node.stop),
             Stage("work in hand", _nothing, partial(self._background.stop, drain), drain + 10, drains=True),
@@ -130,6 +141,8 @@ class Assembly:
         root.putChild(b"metrics", Metrics(self._registry))
         root.putChild(b"socket.io", self._sockets.resource)
         root.putChild(b"progress", ProgressPages(Progress(self._store)))
+        callbacks = Callbacks(self._capabilities, self._node.relay, self._background)
+        root.putChild(b"graders", grader_pages(callbacks))
         return root
 
     async def _handle(self, batch: Sequence[bytes | None], inbox: Inbox) -> None:

@@ -68,7 +68,7 @@ def _read_leniently(body: bytes) -> list[bytes]:
         raise NoEvents from None
 
 
-class GraderEvents(Resource):
+class Callbacks(Resource):
     """Everything below ``/graders/events/``."""
 
     isLeaf = True
@@ -118,7 +118,7 @@ class GraderEvents(Resource):
         return http.OK, ""
 
 
-def grader_pages(events: GraderEvents) -> Resource:
+def grader_pages(events: Callbacks) -> Resource:
     """Return what is served below ``/graders``."""
     root = Resource()
     root.putChild(b"events", events)

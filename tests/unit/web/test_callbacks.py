@@ -13,7 +13,7 @@ from crowdai_broker.core.capabilities import Capabilities
 from crowdai_broker.core.model import JobState
 from crowdai_broker.testing import LooseGraders
 from crowdai_broker.web import callbacks
-from crowdai_broker.web.callbacks import MAX_EVENTS, GraderEvents, grader_pages
+from crowdai_broker.web.callbacks import MAX_EVENTS, Callbacks, grader_pages
 from crowdai_broker.web.site import BoundedSite
 from tests.unit.core.node_case import NodeCase
 from tests.unit.core.test_handing import over_http
@@ -40,7 +40,7 @@ class CallbackTests(NodeCase):
     def site_of(self, running: Running) -> BoundedSite:
         """Return the site of a node."""
         root = Resource()
-        events = GraderEvents(Capabilities(running.store), running.node.relay, running.spawned)
+        events = Callbacks(Capabilities(running.store), running.node.relay, running.spawned)
         root.putChild(b"graders", grader_pages(events))
         return BoundedSite(root, Clock())
 
