@@ -85,7 +85,7 @@ class ExampleTests(TestCase):
         self.assertIn("The API key did not match any participant record.", str(caught.exception))
 
     async def test_evaluator(self) -> None:
-        """The evaluator's example grades a sample without a broker; a wrong one is told why it has no score."""
+        """The example evaluator grades a sample without a broker, and says what is wrong with a bad one."""
         directory = Path(tempfile.mkdtemp(prefix="examples-"))
         self.addCleanup(rmtree, directory)
         sample = directory / "predictions.txt"
