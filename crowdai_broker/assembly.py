@@ -27,6 +27,7 @@ from .errors import StartupError, StoreUnavailable, WebappDenied, WebappError
 from .services import Background, Stage
 from .web.broker_metrics import BrokerMetrics
 from .web.callbacks import Callbacks, grader_pages
+from .web.enqueue import PATH, EnqueueGradingJob, watch_body
 from .web.health import Healthz, Readiness, Readyz
 from .web.listening import Listening
 from .web.metrics import MeteredSite, Metrics, new_registry
@@ -99,6 +100,7 @@ class Assembly:
         connections = 2 * sessions + SPARE_CONNECTIONS if sessions else 0
         site = MeteredSite(self._root(readiness), reactor, self._registry, connections)
         site.add_watcher(b"/socket.io/", self._sockets.body_watcher)
+        site.add_watcher(PATH, watch_body)
         self._http = Listening(reactor, site, config.broker.listen)
 
     def stages(self) -> list[Stage]:
@@ -143,6 +145,8 @@ class Assembly:
         root.putChild(b"progress", ProgressPages(Progress(self._store)))
         callbacks = Callbacks(self._capabilities, self._node.relay, self._background)
         root.putChild(b"graders", grader_pages(callbacks))
+        enqueue = EnqueueGradingJob(self._node.enqueuing, self._config.webapp.api_key, self._background)
+        root.putChild(PATH[1:], enqueue)
         return root
 
     async def _handle(self, batch: Sequence[bytes | None], inbox: Inbox) -> None:

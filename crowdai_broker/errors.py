@@ -33,6 +33,14 @@ class PeerError(BrokerError):
     """The other side sent something it must not; its text says what and what to do instead."""
 
 
+class NotNow(PeerError):
+    """What the other side asked may be right, and can be asked again later."""
+
+
+class TooMuch(PeerError):
+    """The other side asked for more than is done at a time."""
+
+
 class StoreUnavailable(BrokerError):
     """Redis cannot be reached or did not answer; what was asked may have happened or not."""
 

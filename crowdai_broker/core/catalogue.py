@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..config import ChallengeConfig, ChallengeTable, Config, merge_challenge
-from ..errors import ConfigError, PeerError, WebappError
+from ..errors import ConfigError, NotNow, PeerError, WebappError
 from ..interfaces import IWebapp
 from .remember import Remembered
 from .webapp_model import ChallengeInfo, ChallengeLookup, Lookup, Round
@@ -78,7 +78,7 @@ class Catalogue:
             if stale is not None:
                 return self._lookups.use_again(name, stale, ASK_AGAIN)
             self.log.warn("challenge {name!r} cannot be looked up: {error}", name=name, error=error)
-            raise PeerError(
+            raise NotNow(
                 f"Whether there is a challenge {name} cannot be checked right now, because the challenge "
                 "site does not answer. Please try again in a minute."
             ) from None

@@ -7,6 +7,7 @@ depends on this process.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Container, Sequence
 from itertools import count
 from typing import Any
 
@@ -16,20 +17,23 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from ..config import ChallengeConfig
-from ..errors import PeerError, StoreUnavailable
+from ..errors import NotNow, PeerError, StoreUnavailable
 from ..interfaces import IStore
 from .catalogue import Catalogue
 from .events import JobEvent, draft, execution_draft
 from .lifecycle import register_effect
-from .model import Acceptance, Accepted, Execution, Job, JobState, Lane, NewJob, job_id_of
+from .model import Acceptance, Accepted, EventDraft, Execution, Job, JobState, Lane, NewJob, job_id_of
 from .requests import ExecuteFunction
 
 ACCEPT_TRIES = 3
 ACCEPT_PAUSE = 1.0  # s between tries to store an execution
+RESTARTING = "This broker is being restarted; please submit again in a minute."
 NOT_KNOWN = (
     "The broker's storage does not answer. It is not known whether your submission was accepted. If it was, "
     "it will be graded. Please look for it on the challenge site in a few minutes, before you submit again."
 )
+ENQUEUED = "Enqueued"
+ENQUEUED_DRY = "Enqueued as a dry run: nothing of it goes on the leaderboard."
 ID_BYTES = 15  # 120 bits: an execution id is no secret, but nobody should find one by trying
 
 CODE_DROPPED = (
@@ -53,6 +57,11 @@ class _Order(Struct):
     data: Any
     dry_run: bool
     extra_params: _ExtraParams
+
+
+def new_execution_id() -> str:
+    """Return an id for an execution."""
+    return secrets.token_hex(ID_BYTES)
 
 
 class Announced(Struct, frozen=True):
@@ -92,9 +101,8 @@ class Intake:
         scored = is_scored(request, challenge)
         if scored:
             await self._catalogue.refuse_outside_rounds(request.challenge, challenge)
-        ahead = await self._store.unfinished(request.challenge)
         execution = Execution(
-            execution_id=secrets.token_hex(ID_BYTES),
+            execution_id=new_execution_id(),
             participant_id=participant_id,
             challenge=request.challenge,
             function_name=request.function_name,
@@ -106,23 +114,42 @@ class Intake:
             scored=scored,
             dry_run=request.dry_run,
         )
-        jobs = tuple(self._job(execution, request, challenge, number) for number in range(len(request.items)))
+        jobs = [self._job(execution, request, challenge, number) for number in range(len(request.items))]
+        notices = []
+        if request.has_code:
+            notices.append(execution_draft(execution.execution_id, JobEvent.INFO, CODE_DROPPED))
+        return await self.keep(execution, jobs, notices, self._node, idempotency), execution
+
+    async def keep(
+        self,
+        execution: Execution,
+        jobs: Sequence[NewJob],
+        notices: Sequence[EventDraft] = (),
+        watcher: str = "",
+        idempotency: str = "",
+    ) -> Accepted:
+        """Store an execution with its jobs and their first events.
+
+        :param notices: further events.
+        :param watcher: node that is told of its events; ``""`` for none.
+        :raises PeerError: nobody knows whether it was stored.
+        """
+        ahead = await self._store.unfinished(execution.challenge)
         url = f"{self._public_url}/progress/{execution.execution_id}#{execution.progress_key}"
+        message = ENQUEUED_DRY if execution.dry_run else ENQUEUED
         announced = [Announced(execution.execution_id, ahead + new.job.data_sequence_no, url) for new in jobs]
         events = [
-            draft(new.job, JobEvent.ENQUEUED, "Enqueued", data)
+            draft(new.job, JobEvent.ENQUEUED, message, data)
             for new, data in zip(jobs, announced, strict=True)
         ]
-        if request.has_code:
-            events.append(execution_draft(execution.execution_id, JobEvent.INFO, CODE_DROPPED))
         acceptance = Acceptance(
             execution=execution,
-            jobs=jobs,
-            events=tuple(events),
-            watcher=self._node,
+            jobs=tuple(jobs),
+            events=(*events, *notices),
+            watcher=watcher,
             idempotency=idempotency,
         )
-        return await self._accept(acceptance), execution
+        return await self._accept(acceptance)
 
     async def _accept(self, acceptance: Acceptance) -> Accepted:
         """Store an execution; a step that failed may have been done, and under its id is safe to repeat."""
@@ -133,7 +160,7 @@ class Intake:
                 if tries == ACCEPT_TRIES:
                     break
                 await deferLater(self._clock, ACCEPT_PAUSE)
-        raise PeerError(NOT_KNOWN)
+        raise NotNow(NOT_KNOWN)
 
     def _job(
         self, execution: Execution, request: ExecuteFunction, challenge: ChallengeConfig, number: int
@@ -146,7 +173,7 @@ class Intake:
             participant_id=execution.participant_id,
             challenge=execution.challenge,
             state=JobState.REGISTERING if registers else JobState.QUEUED,
-            order=_order(execution, request, challenge, number, registers=registers),
+            order=open_order(execution, challenge, request.items[number], registers=registers),
             lane=Lane.LIVE,
             scored=execution.scored,
             grades_posted_by=challenge.grades_posted_by,
@@ -171,13 +198,25 @@ def registers_first(challenge: ChallengeConfig) -> bool:
     return challenge.grades_posted_by == "broker" or challenge.grader.kind == "http"
 
 
-def check(request: ExecuteFunction, challenge: ChallengeConfig) -> None:
-    """Raise :class:`PeerError` for what the challenge does not allow."""
-    if challenge.functions and request.function_name not in challenge.functions:
-        known = ", ".join(challenge.functions)
+def check_function(name: str, function: str, challenge: ChallengeConfig, served: Container[str]) -> None:
+    """Raise :class:`PeerError` unless the challenge called ``name`` has the function and graders for it.
+
+    :param served: kinds of graders that this broker can give jobs to.
+    """
+    kind = challenge.grader.kind
+    if kind not in served:
         raise PeerError(
-            f"Unknown function: {request.function_name}. The functions of {request.challenge} are: {known}."
+            f"The challenge {name} has graders of kind {kind}, which this broker cannot reach; please tell "
+            "the organizers."
         )
+    if challenge.functions and function not in challenge.functions:
+        known = ", ".join(challenge.functions)
+        raise PeerError(f"Unknown function: {function}. The functions of {name} are: {known}.")
+
+
+def check(request: ExecuteFunction, challenge: ChallengeConfig, served: Container[str]) -> None:
+    """Raise :class:`PeerError` for what the challenge does not allow."""
+    check_function(request.challenge, request.function_name, challenge, served)
     if request.grader_id and request.grader_id not in challenge.grader_ids:
         raise PeerError(
             f"The grader_id {request.grader_id} is not one of this challenge's; leave the parameter out."
@@ -189,23 +228,28 @@ def check(request: ExecuteFunction, challenge: ChallengeConfig) -> None:
         )
 
 
-def _order(
+def open_order(
     execution: Execution,
-    request: ExecuteFunction,
     challenge: ChallengeConfig,
-    number: int,
+    item: Any,
     *,
-    registers: bool,
+    registers: bool = False,
+    submission_id: int = 0,
 ) -> str:
-    """Return the job's order, open at the end as :func:`~crowdai_broker.core.model.order_text` needs it."""
+    """Return a job's order, open at the end as :func:`~crowdai_broker.core.model.order_text` needs it.
+
+    :param registers: its submission is not known yet; it is put into the order once it is.
+    :param submission_id: its submission; 0: it has none.
+    :raises PeerError: the item cannot be passed on.
+    """
     order = _Order(
-        request.function_name,
-        request.items[number],
-        request.dry_run,
+        execution.function_name,
+        item,
+        execution.dry_run,
         _ExtraParams(
-            request.api_key if challenge.grader.share_api_key else "",
+            execution.api_key if challenge.grader.share_api_key else "",
             "",
-            request.response_channel,
+            execution.response_channel,
             execution.execution_id,
             execution.challenge,
         ),
@@ -214,4 +258,4 @@ def _order(
         text = msgspec.json.encode(order).decode().removesuffix("}}")
     except (ValueError, TypeError, RecursionError):
         raise PeerError("The parameter data holds something that cannot be passed on as JSON.") from None
-    return text if registers else f'{text},"submission_id":null'
+    return text if registers else f'{text},"submission_id":{submission_id or "null"}'

@@ -17,6 +17,7 @@ from .catalogue import Catalogue
 from .connected import ConnectedGraders
 from .delivery import Delivery
 from .dispatch import Dispatcher
+from .enqueuing import Enqueuing
 from .grading import Grading
 from .handing import HandingOut
 from .intake import Intake
@@ -110,13 +111,15 @@ class Node:
             on_settled=self._effect_settled,
             jitter=jitter,
         )
+        intake = Intake(clock, store, catalogue, node_id, config.broker.public_url)
+        self.enqueuing = Enqueuing(clock, store, catalogue, intake, self.dispatcher, graders)
         self.participants = Participants(
             clock,
             config,
             store,
             catalogue,
             Sessions(clock, store, webapp, config.broker.session_ttl),
-            Intake(clock, store, catalogue, node_id, config.broker.public_url),
+            intake,
             Cancelling(clock, store, catalogue, graders, self.delivery, self.dispatcher, self.relay.attempts),
             self.delivery,
             self.dispatcher,
@@ -158,6 +161,7 @@ class Node:
         A client that cannot resume would never hear of it otherwise. What is waiting is left to other nodes.
         """
         self.participants.close()
+        self.enqueuing.close()
         self.dispatcher.stop()
         while self.delivery.waiting and (len(self.relay.attempts) or self.dispatcher.busy):
             await deferLater(self._clock, DRAIN_LOOK)

@@ -9,14 +9,14 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from ..config import Config
-from ..errors import BrokerError, PeerError
+from ..errors import BrokerError, NotNow, PeerError
 from ..interfaces import IStore
 from .cancelling import Cancelling
 from .catalogue import Catalogue
 from .delivery import Delivery, Send, Subscription
 from .dispatch import Dispatcher
 from .events import Outcome
-from .intake import Intake, check
+from .intake import RESTARTING, Intake, check
 from .model import Execution, Job, JobState, Session
 from .outbox import Outbox
 from .quotas import PerMinute
@@ -102,7 +102,7 @@ class Participants:
         :raises PeerError: nothing was accepted; with what to tell the participant.
         """
         if self._closing:
-            raise PeerError("This broker is being restarted; please submit again in a minute.")
+            raise NotNow(RESTARTING)
         request = read_execute_function(args)
         session = await self._sessions.check(request.session_token, request.api_key, request.challenge)
         idempotency = _idempotency(session, request)
@@ -115,12 +115,7 @@ class Participants:
                 f"Please try again in {self._executions.wait(digest(request.session_token))} s."
             )
         challenge = await self._catalogue.get(request.challenge)
-        if challenge.grader.kind not in self._served_kinds:
-            raise PeerError(
-                f"The challenge {request.challenge} has graders of kind {challenge.grader.kind}, which this "
-                "broker cannot reach; please tell the organizers."
-            )
-        check(request, challenge)
+        check(request, challenge, self._served_kinds)
         accepted, execution = await self._intake.accept(
             request, challenge, session.participant_id, idempotency
         )

@@ -70,15 +70,15 @@ def read_authenticate(args: list[Any]) -> Authenticate:
     """Read ``{"API_KEY", "challenge_id" | "challenge_client_name", "client_version"}``."""
     request = read_object(args, "authenticate")
     return Authenticate(
-        api_key=_text(request, "API_KEY", "api_key"),
-        challenge=_text(request, "challenge_client_name", "challenge_id"),
-        client_version=_optional_text(request, "client_version"),
+        api_key=read_text(request, "API_KEY", "api_key"),
+        challenge=read_text(request, "challenge_client_name", "challenge_id"),
+        client_version=read_optional_text(request, "client_version"),
     )
 
 
 def read_session_token(args: list[Any], event: str) -> str:
     """Read the token of a request that has little else."""
-    return _text(read_object(args, event), "session_token")
+    return read_text(read_object(args, event), "session_token")
 
 
 def channel_of(args: list[Any]) -> str:
@@ -91,7 +91,7 @@ def channel_of(args: list[Any]) -> str:
 def read_execute_function(args: list[Any]) -> ExecuteFunction:
     """Read an ``execute_function`` request."""
     request = read_object(args, "execute_function")
-    channel = _text(request, "response_channel")
+    channel = read_text(request, "response_channel")
     if channel in RESERVED_CHANNELS:
         raise PeerError(f"The response_channel {channel!r} is a reserved event name; choose another.")
     token = request.get("session_token")
@@ -99,15 +99,15 @@ def read_execute_function(args: list[Any]) -> ExecuteFunction:
         raise PeerError("Not authenticated: send 'authenticate' first and pass its session_token.")
     return ExecuteFunction(
         response_channel=channel,
-        session_token=_text(request, "session_token"),
-        api_key=_text(request, "api_key"),
-        challenge=_text(request, "challenge_client_name", "challenge_id"),
-        grader_id=_optional_text(request, "grader_id"),
-        function_name=_text(request, "function_name"),
+        session_token=read_text(request, "session_token"),
+        api_key=read_text(request, "api_key"),
+        challenge=read_text(request, "challenge_client_name", "challenge_id"),
+        grader_id=read_optional_text(request, "grader_id"),
+        function_name=read_text(request, "function_name"),
         items=_items(request),
-        parallel=_flag(request, "parallel"),
-        dry_run=_flag(request, "dry_run"),
-        idempotency_key=_optional_text(request, "idempotency_key"),
+        parallel=read_flag(request, "parallel"),
+        dry_run=read_flag(request, "dry_run"),
+        idempotency_key=read_optional_text(request, "idempotency_key"),
         has_code=request.get("code") is not None,
     )
 
@@ -119,14 +119,14 @@ def _items(request: dict[str, Any]) -> tuple[Any, ...]:
     data = request["data"]
     if isinstance(data, list) and not data:
         raise PeerError("The parameter data is an empty list: there is nothing to grade.")
-    if not _flag(request, "parallel"):
+    if not read_flag(request, "parallel"):
         return (data[0],) if isinstance(data, list) and len(data) == 1 else (data,)
     if not isinstance(data, list):
         raise PeerError("With parallel=true the parameter data must be a list, one item a job.")
     return tuple(data)
 
 
-def _text(request: dict[str, Any], *names: str) -> str:
+def read_text(request: dict[str, Any], *names: str) -> str:
     """Return a string member under the first of ``names`` that is present."""
     for name in names:
         value = request.get(name)
@@ -145,14 +145,16 @@ def _text(request: dict[str, Any], *names: str) -> str:
     raise PeerError(f"Missing parameter: {' or '.join(names)}.")
 
 
-def _optional_text(request: dict[str, Any], name: str) -> str:
+def read_optional_text(request: dict[str, Any], name: str) -> str:
+    """Return a string member, ``""`` where there is none."""
     value = request.get(name)
     if value is None or value is False or value == "":  # the old client sends False for no grader_id
         return ""
-    return _text(request, name)
+    return read_text(request, name)
 
 
-def _flag(request: dict[str, Any], name: str) -> bool:
+def read_flag(request: dict[str, Any], name: str) -> bool:
+    """Return a member that is true or false, in a string too; false where there is none."""
     value = request.get(name)
     if isinstance(value, bool | str | None) and value in _FLAGS:
         return _FLAGS[value]
@@ -174,19 +176,19 @@ def read_resume(args: list[Any]) -> Resume:
     after = request.get("after_event_no", 0)
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 1 << 53:
         raise PeerError("The parameter after_event_no must be the number of an event, or 0 for all.")
-    return Resume(_text(request, "session_token"), _text(request, "execution_id"), "", after)
+    return Resume(read_text(request, "session_token"), read_text(request, "execution_id"), "", after)
 
 
 def read_cancel(args: list[Any]) -> Resume:
     """Read ``{"session_token", "execution_id"}``."""
     request = read_object(args, "cancel")
-    return Resume(_text(request, "session_token"), _text(request, "execution_id"), "", 0)
+    return Resume(read_text(request, "session_token"), read_text(request, "execution_id"), "", 0)
 
 
 def read_status(args: list[Any]) -> Resume:
     """Read ``{"session_token", "execution_id" | "idempotency_key"}``."""
     request = read_object(args, "execution_status")
-    token = _text(request, "session_token")
+    token = read_text(request, "session_token")
     if request.get("execution_id") is None and request.get("idempotency_key") is not None:
-        return Resume(token, "", _text(request, "idempotency_key"), 0)
-    return Resume(token, _text(request, "execution_id"), "", 0)
+        return Resume(token, "", read_text(request, "idempotency_key"), 0)
+    return Resume(token, read_text(request, "execution_id"), "", 0)

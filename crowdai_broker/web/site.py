@@ -67,6 +67,7 @@ class BoundedRequest(Request):
     """A request whose body is counted while it comes in."""
 
     watch: BodyWatch | None = None
+    refusal = b""  #: body of the 413; its watch may set another, and headers with it
     _received = 0
     _refused = False
     _limit_call: IDelayedCall | None = None
@@ -133,9 +134,9 @@ class BoundedRequest(Request):
             return
         self.clientproto = b"HTTP/1.1"
         self.setResponseCode(http.REQUEST_ENTITY_TOO_LARGE)
-        Request.setHeader(self, b"Content-Length", b"0")
+        Request.setHeader(self, b"Content-Length", b"%d" % len(self.refusal))
         Request.setHeader(self, b"Connection", b"close")
-        Request.write(self, b"")
+        Request.write(self, self.refusal)
         self._stop_clock()
         self._limit_call = self._site().reactor.callLater(LINGER_SECONDS, self._cut)
 

@@ -12,7 +12,7 @@ from .documents import ROOT, first_literals, section, tree
 
 README = ROOT / "README.rst"
 ERRORS = ROOT / "docs/errors.rst"
-RAISED = {"PeerError", "WrongKey", "NoScore", "StartupError"}
+RAISED = {"PeerError", "NotNow", "TooMuch", "WrongKey", "NoScore", "StartupError"}
 HOLE = "…"
 
 

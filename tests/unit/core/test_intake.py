@@ -138,15 +138,16 @@ class IntakeTests(SynchronousTestCase):
     def test_check(self) -> None:
         """What a challenge does not allow is refused by name; what it allows passes."""
         challenge = ChallengeConfig(functions=("submit",), max_parallel_jobs=1)
-        check(a_request(), challenge)
-        check(a_request("anything"), ChallengeConfig())
+        check(a_request(), challenge, {"redis"})
+        check(a_request("anything"), ChallengeConfig(), {"redis"})
         refused = [
             a_request("evaluate"),
             a_request(grader_id="mine"),
             a_request(data=[1, 2], parallel=True),
         ]
         for request in refused:
-            self.assertRaises(PeerError, check, request, challenge)
+            self.assertRaises(PeerError, check, request, challenge, {"redis"})
+        self.assertRaises(PeerError, check, a_request(), challenge, {"http"})
 
 
 class EventsTests(SynchronousTestCase):
