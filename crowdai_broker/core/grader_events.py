@@ -39,12 +39,14 @@ class GraderEvent(Struct, frozen=True):
 
     :ivar number: the attempt number it carries, decimal digits.
     :ivar data: always an object; ``percent_complete`` is a float from 0 to 100 where ``kind`` is progress.
+    :ivar repeats: ``data`` may hold the attempt's number, which is ours and not the participant's, again.
     """
 
     number: str
     kind: JobEvent
     data: dict[str, Any]
     message: str
+    repeats: bool = False
 
 
 class Unusable(Struct, frozen=True):
@@ -84,7 +86,7 @@ def read(raw: bytes, number: str | None = None) -> GraderEvent | Unusable:
         return Unusable("unknown_type")
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper((wire.data, wire.message), MAX_DEPTH):
         return _without_depth(number, kind)
-    return _event(number, kind, wire)
+    return _event(number, kind, wire, repeats=raw.count(b'"data_sequence_no"') > 1)
 
 
 def _without_depth(number: str, kind: JobEvent) -> GraderEvent | Unusable:
@@ -109,7 +111,7 @@ def _is_deeper(value: Any, most: int) -> bool:
     return True
 
 
-def _event(number: str, kind: JobEvent, wire: _Wire) -> GraderEvent | Unusable:
+def _event(number: str, kind: JobEvent, wire: _Wire, *, repeats: bool) -> GraderEvent | Unusable:
     data = _data(wire.data)
     if kind is JobEvent.PROGRESS_UPDATE:
         percent = _percent(data.get("percent_complete"))
@@ -117,7 +119,7 @@ def _event(number: str, kind: JobEvent, wire: _Wire) -> GraderEvent | Unusable:
             return Unusable("no_percent")
         data["percent_complete"] = percent
     message = _message(wire.message) or _NAMELESS.get(kind, "")
-    return GraderEvent(number, kind, data, message)
+    return GraderEvent(number, kind, data, message, repeats)
 
 
 def _parse(raw: bytes) -> _Wire | None:
@@ -164,6 +166,8 @@ def as_finite(value: Any) -> float | None:
     """Return a finite number, also one in a string, or ``None`` for anything else (booleans too)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
+        return None  # Python reads more as a number than those who wrote it meant
     try:
         number = float(value)
     except (ValueError, OverflowError):

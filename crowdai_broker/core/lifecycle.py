@@ -24,6 +24,7 @@ about (state and attempt), so a fact that comes late or twice changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -126,7 +127,7 @@ def finished(job: Job, event: GraderEvent, now: int) -> Move:
     if event.kind is not JobEvent.COMPLETE:
         return _failed(job, event.kind, event.message, now)
     effects: tuple[EffectDraft, ...] = ()
-    data = _renumbered(event.data, job)
+    data = _renumbered(event, job)
     if job.submission_id and job.grades_posted_by == "broker":
         try:
             fields = grade_fields(data, marks_of(job))
@@ -297,11 +298,26 @@ def _percent(event: GraderEvent) -> dict[str, str]:
 
 
 def _relayed(job: Job, event: GraderEvent) -> EventDraft:
-    return draft(job, event.kind, event.message, _renumbered(event.data, job))
+    return draft(job, event.kind, event.message, _renumbered(event, job))
 
 
-def _renumbered(data: JsonObject, job: Job) -> JsonObject:
-    """Give ``data`` the participant's number where a grader repeats the one it was given."""
-    if "data_sequence_no" in data:
-        return {**data, "data_sequence_no": job.data_sequence_no}
-    return data
+def _renumbered(event: GraderEvent, job: Job) -> JsonObject:
+    """Return the event's data with the participant's number wherever the grader repeats the one it got."""
+    data = event.data
+    if event.repeats:
+        data = _with_own_number(data, event.number, job.data_sequence_no)
+    return {**data, "data_sequence_no": job.data_sequence_no} if "data_sequence_no" in data else data
+
+
+def _with_own_number(value: Any, given: str, own: int) -> Any:
+    """Replace the number at any depth; :data:`~.grader_events.MAX_DEPTH` bounds the recursion."""
+    if isinstance(value, list):
+        return [_with_own_number(inner, given, own) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: own
+        if name == "data_sequence_no" and str(inner) == given
+        else _with_own_number(inner, given, own)
+        for name, inner in value.items()
+    }

@@ -163,6 +163,8 @@ class RepairTests(SynchronousTestCase):
             float("inf"),
             10**400,
             "9" * 400,
+            "1_000",
+            "\N{ARABIC-INDIC DIGIT ONE}",
             [],
             {},
         ]

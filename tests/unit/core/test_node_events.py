@@ -75,6 +75,24 @@ class BrokenTests(NodeCase):
         self.assertEqual(self.ada.events[-1]["data"], {"data_sequence_no": 1})
         self.assertEqual(self.ada.events[-1]["data_sequence_no"], 1)
 
+    def test_numbers_inside_data_are_the_participants(self) -> None:
+        """A repeated number is replaced at any depth, also where it is text; other numbers stay."""
+        self.ada.execute("evaluate", ["a", "b"], parallel=True)
+        second = self.world.grader.take_all()[1]
+        given = second.order["data_sequence_no"]
+        second.complete(
+            parts=[{"data_sequence_no": given}, {"data_sequence_no": 5}],
+            inner={"data_sequence_no": str(given), "other": given},
+        )
+        self.world.run(1)
+        self.assertEqual(
+            self.ada.events[-1]["data"],
+            {
+                "parts": [{"data_sequence_no": 1}, {"data_sequence_no": 5}],
+                "inner": {"data_sequence_no": 1, "other": given},
+            },
+        )
+
 
 class FloodTests(NodeCase):
     def test_flood_of_progress(self) -> None:
