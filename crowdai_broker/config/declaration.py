@@ -22,6 +22,7 @@ Name = Annotated[str, Check(values.plain_name)]
 Names = Annotated[tuple[Name, ...], Meta(max_length=1000)]
 Limit = Annotated[int, Meta(ge=0, le=2_000_000_000)]
 SecretWord = Annotated[Secret, Check(values.one_line)]
+NeededWord = Annotated[Secret, Check(values.needed), Check(values.one_line)]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +65,7 @@ class WebappConfig(Table, frozen=True, kw_only=True):
     """``[webapp]``: the site that owns participants, challenges and leaderboards."""
 
     url: Annotated[str, Check(values.private_url)] = "https://www.crowdai.org"
-    api_key: Annotated[SecretWord, FromEnvironment("CROWDAI_API_KEY")]
+    api_key: Annotated[NeededWord, FromEnvironment("CROWDAI_API_KEY")]
     timeout: Annotated[float, Meta(gt=0, le=600)] = 10.0
     ca_file: Annotated[Path | None, EmptyMeansNone(), Check(values.authority_file)] = None
     config_ttl: Annotated[float, Meta(ge=0, le=DAY)] = 60.0
@@ -74,7 +75,7 @@ class GitLabConfig(Table, frozen=True, kw_only=True):
     """``[gitlab]``: where submitted code is archived; without this table it is not."""
 
     url: Annotated[str, Check(values.private_url)] = "https://gitlab.crowdai.org"
-    token: SecretWord
+    token: NeededWord
     group: Annotated[str, Check(values.group_path)] = "crowdai-challenges"
 
 

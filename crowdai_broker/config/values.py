@@ -106,6 +106,13 @@ def one_line(secret: Secret) -> Secret:
     return secret
 
 
+def needed(secret: Secret) -> Secret:
+    """Accept a secret that is set: nothing works with an empty one, so it is found before the start."""
+    if not secret:
+        raise ValueError("is empty; set it")
+    return secret
+
+
 def plain_name(text: str) -> str:
     """Accept a name that people and other programs use: not empty, no control characters, no outer blanks."""
     if not text or text != text.strip() or len(text) > 200 or not text.isprintable():

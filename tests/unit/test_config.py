@@ -158,6 +158,13 @@ class References(ConfigCase):
         self.assert_problem("", "webapp.api_key: ", "missing", "CROWDAI_API_KEY", environ={})
         self.assert_problem("[gitlab]", "gitlab.token: ", "missing")
 
+    def test_a_required_secret_must_not_be_empty(self) -> None:
+        """An empty key is found before the webapp or GitLab can refuse it, however it was given."""
+        empty = {**KEY, "NOTHING": ""}
+        for given in ('""', '{env = "NOTHING"}'):
+            self.assert_problem(f"[webapp]\napi_key = {given}", "webapp.api_key: is empty", environ=empty)
+            self.assert_problem(f"[gitlab]\ntoken = {given}", "gitlab.token: is empty", environ=empty)
+
 
 class Problems(ConfigCase):
     def test_all_errors_are_reported_at_once(self) -> None:
