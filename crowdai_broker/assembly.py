@@ -28,6 +28,7 @@ from .services import Background, Stage
 from .web.broker_metrics import BrokerMetrics
 from .web.callbacks import Callbacks, grader_pages
 from .web.enqueue import PATH, EnqueueGradingJob, watch_body
+from .web.graders import GraderEvents
 from .web.health import Healthz, Readiness, Readyz
 from .web.listening import Listening
 from .web.metrics import MeteredSite, Metrics, new_registry
@@ -89,6 +90,9 @@ class Assembly:
         )
         ParticipantEvents(self._node.participants, config.limits.max_message_bytes or NO_LIMIT).bind(
             self._sockets.namespace("/")
+        )
+        GraderEvents(reactor, self._node.connected, self._node.door, self._background).bind(
+            self._sockets.namespace("/grader")
         )
         self._counting = LoopingCall(lambda: self._background("metrics", self._count()))
         self._counting.clock = reactor

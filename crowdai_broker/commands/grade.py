@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +15,8 @@ from ..errors import GradingError
 from ..grading.evaluator import find_evaluator
 from ..grading.process import JobProcess, Limits, Said
 from ..grading.redis_orders import RedisOrders
-from ..grading.slots import Slots, try_on
+from ..grading.slots import Orders, Slots, try_on
+from ..grading.socket_orders import SocketOrders
 
 
 @click.command()
@@ -21,6 +25,15 @@ from ..grading.slots import Slots, try_on
     "--redis", "redis_url", default="", help="Where orders are: redis://host:port/db or unix:///path."
 )
 @click.option("--queue", default="", help="The queue's name; by default of the broker the challenge's.")
+@click.option("--broker", default="", help="Where orders are, without Redis: https://broker.example.org.")
+@click.option("--challenge", "challenges", multiple=True, help="With --broker: a challenge; may be repeated.")
+@click.option("--function", "functions", multiple=True, help="With --broker: only this; may be repeated.")
+@click.option("--grader-id", default="", help="With --broker: its name, one for each process.")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="With --broker: file with the challenge's token; else CROWDAI_GRADER_TOKEN has it.",
+)
 @click.option("--files", default="", help="Address of uploaded files, with {key} where their key belongs.")
 @click.option("--slots", default=1, type=click.IntRange(1, 256), help="Jobs graded at the same time.")
 @click.option("--max-seconds", default=0.0, type=click.FloatRange(0), help="Time for one job; 0: any.")
@@ -31,6 +44,11 @@ def grade(
     evaluator: str,
     redis_url: str,
     queue: str,
+    broker: str,
+    challenges: tuple[str, ...],
+    functions: tuple[str, ...],
+    grader_id: str,
+    token_file: str | None,
     files: str,
     slots: int,
     max_seconds: float,
@@ -48,13 +66,30 @@ def grade(
         if file is not None or data is not None:
             payload = {"file_key": file} if data is None else _json(data)
             sys.exit(0 if try_on(JobProcess(evaluator, file or files, limits), payload, _show) else 1)
-        if not redis_url or not queue:
-            raise click.UsageError("give --redis and --queue, or --try or --try-data")
-        orders = RedisOrders(redis_url, queue)
+        orders: Orders
+        if broker and challenges:
+            name = grader_id or f"{socket.gethostname()}-{os.getpid()}"
+            hello = {"grader_id": name, "challenges": list(challenges), "functions": list(functions)}
+            orders = SocketOrders(broker, {**hello, "token": _token(token_file)}, slots)
+        elif redis_url and queue:
+            orders = RedisOrders(redis_url, queue)
+        else:
+            raise click.UsageError(
+                "give --redis and --queue, or --broker and --challenge, or --try or --try-data"
+            )
+        click.echo(f"Grading with {evaluator}, {slots} at a time.", err=True)
+        Slots(orders, slots, lambda: JobProcess(evaluator, files, limits)).run()
     except GradingError as why:
         raise click.ClickException(str(why)) from None
-    click.echo(f"Grading jobs of {queue} with {evaluator}, {slots} at a time.", err=True)
-    Slots(orders, slots, lambda: JobProcess(evaluator, files, limits)).run()
+    if orders.problem:
+        raise click.ClickException(orders.problem)
+
+
+def _token(path: str | None) -> str:
+    token = os.environ.get("CROWDAI_GRADER_TOKEN", "") if path is None else Path(path).read_text().strip()
+    if not token:
+        raise GradingError("--broker needs --token-file, or CROWDAI_GRADER_TOKEN in the environment")
+    return token
 
 
 def _json(text: str) -> Any:

@@ -16,13 +16,13 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from ..config import ChallengeConfig
-from ..errors import BrokerError, GraderUnreachable
+from ..errors import BrokerError, GraderUnreachable, PeerError
 from ..interfaces import IGrader, IStore, Spawn
 from .capabilities import Capabilities
 from .catalogue import Catalogue
 from .connected_grader import ConnectedGrader, GraderPeer, Held, Hello
 from .delivery import Delivery
-from .leases import EXTEND, Leases
+from .leases import EXTEND, LEASE, Leases
 from .model import IN_FLIGHT, Handing, Job, Taken
 from .relay import Relay
 
@@ -64,6 +64,7 @@ class ConnectedGraders:
         self._leases = Leases(clock, catalogue, delivery, relay.attempts, poke)
         self._capabilities = Capabilities(store)
         self._graders: dict[str, ConnectedGrader] = {}  # by key
+        self._lost: dict[str, list[Held]] = {}  # what those held that were lost lately, by key
         self._holders: dict[str, ConnectedGrader] = {}  # by attempt number
         self._busy = False
         self._extending = LoopingCall(self._extend)
@@ -163,9 +164,9 @@ class ConnectedGraders:
     def join(self, hello: Hello, peer: GraderPeer) -> ConnectedGrader:
         """Take in a grader that has proved who it is; an earlier connection of it ends."""
         grader = ConnectedGrader(hello, peer, self._clock.seconds())
+        left = self._lost.pop(hello.key, [])
         earlier = self._graders.get(hello.key)
         self._graders[hello.key] = grader
-        left: list[Held] = []
         if earlier is not None:
             left = self._empty(earlier)
             earlier.peer.dismiss(ANOTHER)
@@ -181,7 +182,16 @@ class ConnectedGraders:
         self.log.info("grader {grader} went", grader=grader.hello.grader_id)
         lost = [held for held in grader.held.values() if on_purpose or held.waiting is not None]
         self._give_back(grader, lost, LEFT)
-        self._spawn("leases", self._extend_all(self._empty(grader)))
+        left = self._empty(grader)
+        if left:
+            self._lost[grader.hello.key] = left
+            self._clock.callLater(LEASE, self._miss, grader.hello.key, left)
+            self._spawn("leases", self._extend_all(left))
+
+    def _miss(self, key: str, left: list[Held]) -> None:
+        """Forget what a grader has held that did not come back."""
+        if self._lost.get(key) is left:
+            del self._lost[key]
 
     def _empty(self, grader: ConnectedGrader) -> list[Held]:
         """Take everything from a grader; nobody here holds it then."""
@@ -218,10 +228,14 @@ class ConnectedGraders:
         (job,) = await self._store.attempts([number])
         if job is None or job.state not in IN_FLIGHT or job.challenge not in grader.hello.challenges:
             return False
+        try:
+            challenge = await self._catalogue.get(job.challenge)
+        except PeerError:
+            return False
         holder = self._holders.get(number)
         if holder is not None:
             self._forget(holder, number)
-        held = self._hold(grader, job, attempt_id, await self._catalogue.get(job.challenge))
+        held = self._hold(grader, job, attempt_id, challenge)
         (kept,) = await self._leases.extend([held])
         if not kept:
             self._forget(grader, number)

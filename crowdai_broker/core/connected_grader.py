@@ -17,7 +17,7 @@ class GraderPeer(Protocol):
     """A grader's connection."""
 
     def give(self, order: dict[str, Any], answered: Callable[[bool], None]) -> None:
-        """Send an order; ``answered`` is called once, with whether the grader has taken it."""
+        """Send an order; ``answered`` is called with whether the grader takes it, if it answers."""
 
     def cancel(self, attempt_id: str) -> None:
         """Say that nobody waits for an attempt any more."""

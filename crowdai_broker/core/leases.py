@@ -18,7 +18,7 @@ from .attempts import Attempts
 from .catalogue import Catalogue
 from .connected_grader import Held
 from .delivery import Delivery
-from .lifecycle import given_up, leased, overdue, returned
+from .lifecycle import given_up, leased, overdue, unseen
 from .model import Job, Move
 
 LEASE = 30.0  # s for which a job stays with a grader whose connection, or whose node, is lost
@@ -95,7 +95,7 @@ class Leases:
 
     async def _given_back(self, job: Job, why: str | None) -> Move:
         if why is None:
-            return returned(job)
+            return unseen(job)
         config = await self._catalogue.get(job.challenge)
         return given_up(job, config.max_attempts, why, self._now())
 

@@ -18,6 +18,7 @@ from .connected import ConnectedGraders
 from .delivery import Delivery
 from .dispatch import Dispatcher
 from .enqueuing import Enqueuing
+from .grader_hello import KIND, GraderDoor
 from .grading import Grading
 from .handing import HandingOut
 from .intake import Intake
@@ -83,7 +84,8 @@ class Node:
         self.connected = ConnectedGraders(
             clock, store, catalogue, self.delivery, self.relay, spawn, self._room_here
         )
-        graders = {**graders, "socketio": self.connected}
+        graders = {**graders, KIND: self.connected}
+        self.door = GraderDoor(clock, catalogue, config.limits.auth_failures_per_minute)
         self.dispatcher = Dispatcher(
             clock,
             store,

@@ -25,10 +25,14 @@ class RedisOrders:
     """Takes orders of one queue.
 
     :param url: ``redis://``, ``rediss://`` or ``unix://``.
+    :ivar problem: there is none: a Redis that does not answer is waited for.
     """
+
+    problem = ""
 
     def __init__(self, url: str, queue: str) -> None:
         self._list = queue_key(queue)
+        self._taking = True
         self._given_up = threading.Event()
         try:
             self._redis = redis.Redis.from_url(
@@ -39,6 +43,8 @@ class RedisOrders:
 
     def take(self) -> dict[str, Any] | None:
         """Return the next order; ``None`` if there is none for a second, or Redis does not answer."""
+        if not self._taking:
+            return None
         try:
             popped: Any = self._redis.brpop([self._list], timeout=WAIT)
         except redis.RedisError as error:
@@ -57,8 +63,12 @@ class RedisOrders:
         text = json.dumps(order)
         self._surely(lambda: self._redis.rpush(self._list, text))
 
-    def listen(self, cancel: Callable[[dict[str, Any]], None]) -> None:
+    def listen(self, cancel: Callable[[dict[str, Any]], None], end: Callable[[], None]) -> None:
         """Orders over Redis are never cancelled once they were taken: late results are ignored."""
+
+    def take_no_more(self) -> None:
+        """Let what lies on the list be others'."""
+        self._taking = False
 
     def give_up(self) -> None:
         """Wait for Redis no longer; each event is tried once from now on."""

@@ -10,17 +10,29 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .process import JobProcess, Said
+from .process import TERMINAL, JobProcess, Said
 
 
 class Orders(Protocol):
-    """Where orders come from. All but :meth:`listen` and :meth:`close` are called from several threads."""
+    """Where orders come from. All but :meth:`listen` and :meth:`close` are called from several threads.
 
-    def listen(self, cancel: Callable[[dict[str, Any]], None]) -> None:
-        """Begin; call ``cancel`` with an order that nobody waits for any more, from any thread."""
+    An order that nobody waits for any more before it was begun has a member ``cancelled``.
+    """
+
+    problem: str
+
+    def listen(self, cancel: Callable[[dict[str, Any]], None], end: Callable[[], None]) -> None:
+        """Begin.
+
+        From any thread, call ``cancel`` with an order that nobody waits for any more, and ``end`` if no
+        orders will come and none in hand is wanted, after :attr:`problem` says why.
+        """
 
     def take(self) -> dict[str, Any] | None:
-        """Return the next order, or ``None`` after a short wait."""
+        """Return the next order, or ``None`` after a short wait; what is here after the end, at once."""
+
+    def take_no_more(self) -> None:
+        """Get no orders any more but those that are here already."""
 
     def say(self, order: dict[str, Any], said: Said) -> None:
         """Send an event of an order."""
@@ -53,7 +65,7 @@ class Slots:
         """Grade until SIGTERM or SIGINT; a second one gives back the jobs in hand."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        self._orders.listen(self.cancel)
+        self._orders.listen(self.cancel, self.give_up)
         for thread in self._threads:
             thread.start()
         for thread in self._threads:
@@ -63,11 +75,18 @@ class Slots:
     def stop(self) -> None:
         """Take no more orders; called again, give back those in hand."""
         if self._stopping.is_set():
-            self._given_up = True
-            self._orders.give_up()
-            for process in tuple(self._running.values()):
-                process.give_up()
+            self.give_up()
+        else:
+            self._orders.take_no_more()
+            self._stopping.set()
+
+    def give_up(self) -> None:
+        """Take no more orders, and give back those in hand."""
+        self._given_up = True
         self._stopping.set()
+        self._orders.give_up()
+        for process in tuple(self._running.values()):
+            process.give_up()
 
     def cancel(self, order: dict[str, Any]) -> None:
         """End the job of an order if it runs."""
@@ -79,14 +98,17 @@ class Slots:
         self.stop()
 
     def _grade(self) -> None:
-        while not self._stopping.is_set():
+        while True:
+            ending = self._stopping.is_set()
             order = self._orders.take()
             if order is not None:
                 self._grade_one(order)
+            elif ending:
+                return
 
     def _grade_one(self, order: dict[str, Any]) -> None:
         process = self._running[id(order)] = self._make_process()
-        if self._given_up:
+        if self._given_up or "cancelled" in order:
             process.give_up()
         began, last = time.monotonic(), ""
         try:
@@ -99,11 +121,16 @@ class Slots:
             self._orders.say(order, Said(last, {}, "The grader could not run the evaluation."))
         finally:
             del self._running[id(order)]
-        if self._given_up and last not in ("COMPLETE", "ERROR"):
-            self._orders.give_back(order)
-            last = "given back"
+        if last not in TERMINAL:
+            last = self._given_back(order)
         what = f"job {order['data_sequence_no']}: {last} after {time.monotonic() - began:.1f} s"
         sys.stderr.write(f"{what}\n")
+
+    def _given_back(self, order: dict[str, Any]) -> str:
+        if not self._given_up:
+            return "cancelled"
+        self._orders.give_back(order)
+        return "given back"
 
 
 def try_on(process: JobProcess, payload: Any, show: Callable[[Said], None]) -> bool:

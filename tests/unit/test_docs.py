@@ -117,6 +117,11 @@ class ExampleTests(SynchronousTestCase):
         """The document for organizers shows the example as it is."""
         self.assertEqual(code(ROOT / "docs/graders.rst", "python"), [program(EXAMPLES / "evaluator.py")])
 
+    def test_socket_grader_shown(self) -> None:
+        """The document for graders on Socket.IO shows the example as it is."""
+        shown = code(ROOT / "docs/graders-socketio.rst", "javascript")
+        self.assertEqual(shown, [program(EXAMPLES / "grader.js")])
+
     def test_named(self) -> None:
         """An example that a document names exists, and each is named in one."""
         texts = "".join(page.read_text(encoding="utf-8") for page in PAGES)
