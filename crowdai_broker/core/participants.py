@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
-from typing import Any
+from typing import Any, Never
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -104,7 +104,9 @@ class Participants:
         if self._closing:
             raise NotNow(RESTARTING)
         request = read_execute_function(args)
-        session = await self._sessions.check(request.session_token, request.api_key, request.challenge)
+        session = await self._sessions.check(request.session_token, request.api_key)
+        if request.challenge != session.challenge:
+            await self._refuse_other_challenge(request.challenge, session)
         idempotency = _idempotency(session, request)
         earlier = await self._store.idempotent(idempotency) if idempotency else None
         if earlier is not None:
@@ -159,6 +161,14 @@ class Participants:
         execution = await self._owned(read_cancel(args))
         cancelled = await self._cancelling.cancel(execution)
         return {**await self._receipt(execution.execution_id), "cancelled": cancelled}
+
+    async def _refuse_other_challenge(self, name: str, session: Session) -> Never:
+        """Raise :class:`PeerError`: the challenge is not the session's, or there is none of that name."""
+        await self._catalogue.get(name)
+        raise PeerError(
+            f"This session_token was opened for the challenge {session.challenge}; "
+            f"authenticate again for {name}."
+        )
 
     def leave(self, subscription: Subscription) -> None:
         """Stop sending to a peer that is gone; its jobs go on."""

@@ -58,8 +58,8 @@ class Sessions:
         await self._store.open_session(digest(token), session, self._ttl)
         return token
 
-    async def check(self, token: str, api_key: str | None = None, challenge: str | None = None) -> Session:
-        """Return the session of a token, if it is this participant's and this challenge's.
+    async def check(self, token: str, api_key: str | None = None) -> Session:
+        """Return the session of a token, if it is this participant's.
 
         :raises PeerError: saying what does not fit.
         """
@@ -70,11 +70,6 @@ class Sessions:
             )
         if api_key is not None and not secrets.compare_digest(digest(api_key), session.api_key_hash):
             raise PeerError("This session_token was opened with another API key; authenticate again.")
-        if challenge is not None and challenge != session.challenge:
-            raise PeerError(
-                f"This session_token was opened for the challenge {session.challenge}; "
-                f"authenticate again for {challenge}."
-            )
         return session
 
     async def close(self, token: str) -> bool:

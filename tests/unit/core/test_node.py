@@ -219,6 +219,7 @@ class RefusalTests(NodeCase):
         self.assertIn("another API key", self.refusal())
         self.ada.authenticate()
         self.assertIn("opened for the challenge C", self.refusal(challenge_id="D"))
+        self.assertEqual(self.refusal(challenge_id="X"), "Unrecognized Challenge: X")
         self.ada.token = "made-up"
         self.assertIn("authenticate again", self.refusal())
         self.assertEqual(self.world.redis.executions, {})
