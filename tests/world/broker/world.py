@@ -136,10 +136,14 @@ class World:
 
     def grader(self, *queues: str) -> Program:
         """Start a grader written by somebody else, for some queues."""
-        started = Program(python(GRADER, str(self.server.socket), *queues))
-        self._graders.append(started)
+        started = self.keep(Program(python(GRADER, str(self.server.socket), *queues)))
         started.expect(saw="ready")
         return started
+
+    def keep(self, program: Program) -> Program:
+        """Stop a program with everything else."""
+        self._graders.append(program)
+        return program
 
     # --- the end -------------------------------------------------------------------------------------------
 
