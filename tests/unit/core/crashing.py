@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from crowdai_broker.core.delivery import Subscription
-from crowdai_broker.interfaces import IStore, IWebapp
+from crowdai_broker.interfaces import IGrader, IStore, IWebapp
 from crowdai_broker.memory_store import MemoryStore, When
 from crowdai_broker.testing import GraderJob
 
@@ -116,10 +116,14 @@ class Story:
             Guarded(store, fuse, set(IStore) - {"response_list", "listen"}),
             Guarded(self.world.webapp, fuse, set(IWebapp)),
             self.world.config,
-            self.world.graders,
+            self._graders(fuse),
         )
         self.world.nodes.append(running)
         running.start()
+
+    def _graders(self, fuse: Fuse) -> Mapping[str, IGrader]:
+        """Return the graders as a node has them."""
+        return self.world.graders
 
     def _ask(self) -> None:
         self.ada = Participant(self.world.nodes[0])
