@@ -109,6 +109,17 @@ class TakeContract(StoreCase):
         await store.move([a_move("a1-0", to=QUEUED)], "n1", 1)
         self.assertEqual(await self.names(store, 9), ["b1", "a2", "a1"])
 
+    async def test_attempt_that_does_not_count(self) -> None:
+        """A job whose order nobody has seen comes back with as many attempts as before."""
+        store = await self.make_store()
+        await self.fill(store, ("a1", 1, Lane.LIVE))
+        await self.names(store, 1)
+        uncounted = a_move("a1-0", to=QUEUED, place=Place.FRONT, fields={"attempts": "0"})
+        await store.move([uncounted], "n1", 1)
+        self.assertEqual((await self.job_of(store, "a1-0")).attempts, 0)
+        await self.names(store, 1)
+        self.assertEqual((await self.job_of(store, "a1-0")).attempts, 1)
+
     async def test_waiting_job_can_be_cancelled(self) -> None:
         """A job that is cancelled while it waits is never taken, and its participant's others are."""
         store = await self.make_store()
