@@ -252,7 +252,7 @@ class AnswerTests(ConnectionCase):
         self.assertNotIn(b"cookie", server.requests[1].lower())
 
 
-def _self_signed(name: str, path: Path) -> PrivateCertificate:
+def self_signed(name: str, path: Path) -> PrivateCertificate:
     """Return a certificate for a host, which is its own authority; its PEM is written to ``path``."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
@@ -290,7 +290,7 @@ class TLSTests(ConnectionCase):
     ) -> tuple[ScriptedServer, int, str]:
         """Return a TLS server with a certificate for ``name``, its port, and its authority's file."""
         path = Path(self.mktemp())
-        options = _self_signed(name, path).options()
+        options = self_signed(name, path).options()
         endpoint = SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1")
         server, port = await self.serve(answer or (lambda it: it.write(http(404, NOT_FOUND))), endpoint)
         return server, port, str(path)
