@@ -17,7 +17,7 @@ from crowdai_broker.errors import GraderRefused, GraderUnreachable
 from crowdai_broker.testing import MemoryStore
 from tests.unit.backends.test_http_graders import order
 
-from .test_webapp_connections import ConnectionCase, self_signed, http
+from .test_webapp_connections import ConnectionCase, http, self_signed
 
 TAKEN = http(200, b'{"message": "Task successfully submitted"}')
 
