@@ -6,6 +6,7 @@
 #   make wheel-check  build the wheel, install it elsewhere, use it there
 #   make bench        the measurements of benchmarks/
 #   make chaos        kill parts at random, and count what is lost
+#   make cluster      three brokers on one Redis: let one die, and look
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 TRIAL := $(BIN)/python -m twisted.trial
 TESTS ?= tests
 
-.PHONY: help demo test tools lint ruff format-check types wheel-check bench chaos clean
+.PHONY: help demo test tools lint ruff format-check types wheel-check bench chaos cluster clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,6 +48,9 @@ bench: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+cluster: $(READY)
+	@$(BIN)/python -m crowdai_broker.demo.cluster $(ARGS)
 
 clean:
 	rm -rf $(VENV) .tools build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -45,6 +45,11 @@ class Child(ProcessProtocol):
         given = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._process = self._reactor.spawnProcess(self, command[0], command, env=given, childFDs=fds)
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return int(self._process.pid)
+
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Keep the end of what it says."""
         self._tail = (self._tail + data)[-TAIL:]

@@ -101,7 +101,7 @@ class Count:
         elif job["state"] == "complete":
             if not math.isclose(result["data"]["score"], item.score, abs_tol=1e-9):
                 self.wrong.append(f"{told}, not {item.score}")
-        elif submission.challenge == NARROW and NO_SLOTS in result["message"]:
+        elif submission.challenge == NARROW and _is_refusal(job):
             self.numbers["jobs refused by the webapp"] += 1
         else:
             self.wrong.append(f"{told}, not {item.score}")
@@ -111,7 +111,7 @@ class Count:
         self.numbers["scored jobs"] += 1
         name = job["job_id"]
         rows = self._rows.pop((submission.execution_id, name), [])
-        if NO_SLOTS in job["result"]:
+        if submission.challenge == NARROW and _is_refusal(job):
             if rows:
                 self.wrong.append(f"{name} was refused, and registered {len(rows)} times")
             return
@@ -170,6 +170,11 @@ def _scores(made: Iterable[Submission]) -> Iterable[float]:
     for submission in made:
         if submission.challenge == PLAIN and submission.scored:
             yield from (item.score for item in submission.items if item.score is not None)
+
+
+def _is_refusal(job: Row) -> bool:
+    """Tell whether the webapp refused a job; some of its answers come spoilt."""
+    return any(text in job["result"] for text in (NO_SLOTS, "refused the submission without saying why"))
 
 
 def _shows(row: Row, score: float) -> bool:

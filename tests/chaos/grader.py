@@ -91,7 +91,8 @@ def main(socket: str, *queues: str) -> None:
     lists = [f"{queue}::enqueue_job" for queue in queues]
     while True:
         try:
-            popped = server.brpop(lists, timeout=1)
+            # BRPOP looks at its lists in order: always in the same one, the last would starve.
+            popped = server.brpop(random.sample(lists, len(lists)), timeout=1)
         except redis.RedisError:
             time.sleep(PAUSE)
             continue
