@@ -17,6 +17,7 @@ from ..errors import StoreUnavailable
 
 Arg = bytes | str | int
 MessageListener = Callable[[bytes], None]
+NO_REDIS = "what answers there is no Redis"
 
 
 class Traffic:
@@ -43,10 +44,17 @@ class _Extras:
     traffic: Traffic
     lost: Deferred[None]  #: fires before the commands that wait for an answer fail
     why: str  #: why it was lost
+    is_foreign = False  #: what answered was no Redis
+    nonsense: type[Exception]  #: raised by what is no reply of Redis
+    transport: Any
 
     def dataReceived(self, data: bytes) -> None:
         self.traffic.bytes_in += len(data)
-        super().dataReceived(data)  # type: ignore[misc]
+        try:
+            super().dataReceived(data)  # type: ignore[misc]
+        except self.nonsense:
+            self.is_foreign = True
+            self.transport.abortConnection()
 
     def _build_command(self, *args: Arg, **options: Any) -> bytes:
         command: bytes = super()._build_command(*args, **options)  # type: ignore[misc]
@@ -54,7 +62,7 @@ class _Extras:
         return command
 
     def connectionLost(self, reason: Failure) -> None:
-        self.why = reason.getErrorMessage()
+        self.why = NO_REDIS if self.is_foreign else reason.getErrorMessage()
         self.lost.callback(None)
         super().connectionLost(reason)  # type: ignore[misc]
 
@@ -64,8 +72,9 @@ def protocol_kinds() -> ProtocolKinds:
     """Import txredisapi and return what it offers."""
     import txredisapi
 
-    commands = type("CommandsProtocol", (_Extras, txredisapi.RedisProtocol), {})
-    subscriber = type("SubscriberProtocol", (_Extras, txredisapi.SubscriberProtocol), {})
+    more = {"nonsense": txredisapi.InvalidData}
+    commands = type("CommandsProtocol", (_Extras, txredisapi.RedisProtocol), more)
+    subscriber = type("SubscriberProtocol", (_Extras, txredisapi.SubscriberProtocol), more)
     native = txredisapi.RedisProtocol is not txredisapi.BaseRedisProtocol
     return ProtocolKinds(commands, subscriber, txredisapi.ResponseError, txredisapi.RedisError, native)
 

@@ -173,7 +173,8 @@ class Resume(Struct, frozen=True):
 def read_resume(args: list[Any]) -> Resume:
     """Read ``{"session_token", "execution_id", "after_event_no": 0}``."""
     request = read_object(args, "resume")
-    after = request.get("after_event_no", 0)
+    after = request.get("after_event_no")
+    after = 0 if after is None else after
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 1 << 53:
         raise PeerError("The parameter after_event_no must be the number of an event, or 0 for all.")
     return Resume(read_text(request, "session_token"), read_text(request, "execution_id"), "", after)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredQueue, gatherResults
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
@@ -50,6 +53,22 @@ class CommandTests(ClientCase):
         self.assertEqual(await client.execute("GET", "no"), None)
         self.assertEqual(await client.execute("RPUSH", "l", "a", b"\xff", 3), 3)
         self.assertEqual(await client.execute("LRANGE", "l", 0, -1), [b"a", b"\xff", b"3"])
+
+    async def test_what_is_no_redis(self) -> None:
+        """A server that speaks something else is said to be none, in a line and without a traceback."""
+
+        class Http(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                """Answer as a web server does."""
+                assert self.transport is not None
+                self.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        anything: Any = reactor
+        port = anything.listenTCP(0, Factory.forProtocol(Http), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        client = self.client(f"redis://127.0.0.1:{port.getHost().port}/0", 0.5)
+        self.assertIn("no Redis", await self.refused(client, "PING"))
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_traffic_is_counted(self) -> None:
         """Bytes are counted both ways, over all connections of a client."""
