@@ -96,9 +96,18 @@ class WebappUnavailable(WebappError):
     :param definitely_not_done: true only if the webapp cannot have acted on it (never connected, or
         turned away before any work), so that even a POST may be repeated; false: it may have happened.
     :param retry_after: seconds the webapp asked to be left alone, where it did.
+    :param still_at_work: nothing was heard in time: the webapp may do it yet.
     """
 
-    def __init__(self, reason: str, *, definitely_not_done: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        definitely_not_done: bool,
+        retry_after: float | None = None,
+        still_at_work: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.definitely_not_done = definitely_not_done
         self.retry_after = retry_after
+        self.still_at_work = still_at_work

@@ -248,6 +248,7 @@ class Webapp:
         """Return the answer within the time there is, or raise :class:`WebappUnavailable`."""
         exchange = Deferred.fromCoroutine(self._exchange(method, url, **options))
         exchange.addTimeout(self._timeout, self._clock)
+        late = False
         try:
             return await exchange
         except NotConnected as error:
@@ -255,13 +256,13 @@ class Webapp:
         except (RequestNotSent, ConnectError, DNSLookupError):
             reason, not_done = "cannot be reached", True
         except (defer.TimeoutError, CancelledError):
-            reason, not_done = f"did not answer within {self._timeout:g} s", False
+            reason, not_done, late = f"did not answer within {self._timeout:g} s", False, True
         except AnswerTooLong:
             reason, not_done = "sent an answer that is too long", False
         except Exception as error:  # noqa: BLE001 - whatever broke HTTP, the request may have arrived
             reason, not_done = f"broke off ({type(error).__name__})", False
         # Outside the handler: no cause is chained, for a cause may hold the request.
-        raise WebappUnavailable(f"the webapp {reason}", definitely_not_done=not_done)
+        raise WebappUnavailable(f"the webapp {reason}", definitely_not_done=not_done, still_at_work=late)
 
     async def _exchange(
         self, method: str, url: DecodedURL, body: bytes | None = None, key: str = "", limit: int = MAX_ANSWER

@@ -33,6 +33,8 @@ MAX_MESSAGE = 2000  # characters of a message that are passed on
 TURNED_AWAY = frozenset({301, 307, 308, 403, 404, 405, 413, 414, 429})
 """Statuses with which a server or a proxy before it turns a request away without acting on it."""
 
+GATEWAY_TIMEOUT = 504  #: a proxy's word that the webapp has not answered it
+
 _RUBY_UTC = re.compile(r"\s+UTC$")
 _SPACED_OFFSET = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
@@ -130,6 +132,7 @@ def _unusable(answer: Answer, what: str) -> NoReturn:
         + ("" if answer.status >= 300 else " and nothing that could be read"),
         definitely_not_done=answer.status in TURNED_AWAY,
         retry_after=answer.retry_after,
+        still_at_work=answer.status == GATEWAY_TIMEOUT,
     )
 
 

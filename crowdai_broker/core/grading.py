@@ -14,7 +14,7 @@ from ..errors import WebappError, WebappRefused, WebappUnavailable
 from ..interfaces import IWebapp
 from .lifecycle import graded, noted
 from .model import TERMINAL, Effect, EffectState, Job
-from .outbox import Again, Settled, Verdict
+from .outbox import Again, Settled, Verdict, until_it_shows
 from .webapp_model import GradeFields, Submission
 
 _decode = msgspec.json.Decoder(GradeFields).decode
@@ -61,7 +61,7 @@ class Grading:
         except WebappUnavailable as error:
             if error.definitely_not_done:
                 return _wait(EffectState.NEW, job, error)
-            return _wait(EffectState.SENT, job, error, self._doubt)
+            return _wait(EffectState.SENT, job, error, until_it_shows(self._doubt, error))
         except WebappError as error:  # the broker's key was denied: nothing was done
             return _wait(EffectState.NEW, job, error)
         return Settled(graded(job.job_id))

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from ..errors import StoreUnavailable
+from ..errors import StoreUnavailable, WebappUnavailable
 from ..interfaces import IStore, Spawn
 from .delivery import Delivery
 from .model import Effect, EffectKind, EffectState, Job, Move
@@ -28,6 +28,7 @@ FIRST_WAIT = 1.0  # s before the first repetition
 LONGEST_WAIT = 60.0  # s between repetitions, but for a longer Retry-After
 LONGEST_RETRY_AFTER = 3600.0  # s
 BEGIN_WITHIN = 5.0  # s after its lease within which work on an effect begins; later another node may have it
+LATE = 3  # times the doubt for a call that was not answered in time
 INSIST = 1.0  # s between tries to store an answer that is there
 INSIST_FOR = 600.0  # s after which an answer that cannot be stored is given up, and found again by asking
 
@@ -64,6 +65,16 @@ class Again(Struct, frozen=True):
 
 
 Verdict = Settled | Again
+
+
+def until_it_shows(doubt: float, error: WebappUnavailable) -> float:
+    """Return seconds after which a call without an answer has shown its work, if it did any.
+
+    :param doubt: for one that broke off; one that the webapp may still be at work on gets longer.
+    """
+    return doubt * LATE if error.still_at_work else doubt
+
+
 Handler = Callable[[Effect, Job], Awaitable[Verdict]]
 
 

@@ -13,7 +13,7 @@ from ..interfaces import IWebapp
 from .catalogue import Catalogue
 from .lifecycle import REGISTERING, marks_of, noted, refused, registered, registered_too_late
 from .model import TERMINAL, Effect, EffectState, Job
-from .outbox import Again, Settled, Verdict
+from .outbox import Again, Settled, Verdict, until_it_shows
 from .webapp_model import Registered, RegisterFields, Submission
 
 _decode = msgspec.json.Decoder(RegisterFields).decode
@@ -64,7 +64,8 @@ class Registering:
                 return Again(
                     EffectState.NEW, str(error), noted(job, REGISTERING, WAITS), after=error.retry_after
                 )
-            return Again(EffectState.SENT, str(error), noted(job, REGISTERING, DOUBTFUL), after=self._doubt)
+            wait = until_it_shows(self._doubt, error)
+            return Again(EffectState.SENT, str(error), noted(job, REGISTERING, DOUBTFUL), after=wait)
         return _done(job, answer)
 
     async def _settle_doubt(self, effect: Effect, job: Job) -> Verdict:

@@ -102,13 +102,14 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(self.outcomes, [("register", Outcome.UNKNOWN)])
 
     def test_time_out(self) -> None:
-        """After the timeout the request is cancelled and the call is in doubt; no timer is left."""
+        """After the timeout the request is cancelled; it may be worked on yet. No timer is left."""
         scripted = Scripted()
         running = Deferred.fromCoroutine(self.client(scripted).register(register_fields()))
         self.clock.advance(9.9)
         self.assertNoResult(running)
         self.clock.advance(0.2)
-        self.assertFalse(self.failed(running).definitely_not_done)
+        caught = self.failed(running)
+        self.assertEqual((caught.definitely_not_done, caught.still_at_work), (False, True))
         self.assertEqual((scripted.cancelled, self.clock.getDelayedCalls()), (1, []))
 
     def test_parallel_calls_are_bounded(self) -> None:

@@ -125,10 +125,11 @@ class AnswerTests(SynchronousTestCase):
             self.assertFalse(self.unavailable("registered", Answer(202, body)).definitely_not_done)
 
     def test_server_errors_are_in_doubt(self) -> None:
-        """5xx may come after the work was done; ``Retry-After`` is carried."""
+        """5xx may come after the work was done, 504 before; ``Retry-After`` is carried."""
         for status in (500, 502, 503, 504, 599):
             caught = self.unavailable("registered", Answer(status, PAGE, 7.0))
             self.assertEqual((caught.definitely_not_done, caught.retry_after), (False, 7.0))
+            self.assertEqual(caught.still_at_work, status == 504)
 
     def test_turned_away_is_not_done(self) -> None:
         """Statuses with which nothing is done let the call be repeated; other odd ones do not."""

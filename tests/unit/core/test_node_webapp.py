@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from crowdai_broker.core.lifecycle import marks_of
 from crowdai_broker.core.model import JobState
+from crowdai_broker.core.webapp_model import RegisterFields
 from crowdai_broker.errors import WebappDenied, WebappRefused, WebappUnavailable
 
 from .node_case import NodeCase
-from .world import a_config
+from .world import ADA, a_config, result_of
 
 
 class DownTests(NodeCase):
@@ -108,6 +110,23 @@ class DoubtTests(NodeCase):
         self.assertEqual(self.world.webapp.count("submissions"), 2)
         self.assertEqual((self.world.webapp.count("register"), len(self.world.webapp.rows)), (2, 1))
         self.take()
+
+    def test_webapp_that_is_slow_to_act(self) -> None:
+        """What was not answered in time may be done yet: it is not repeated before it had time to show."""
+        late = WebappUnavailable("not in time", definitely_not_done=False, still_at_work=True)
+        self.world.webapp.fail_next("register", "before", late)
+        (job,) = self.world.jobs(self.ada.execute().execution_id)
+        self.world.run(15)
+        fields = RegisterFields(api_key=ADA, challenge_client_name="C", meta=marks_of(job))
+        result_of(self.world.webapp.register(fields))  # what was sent, acted on only now
+        self.world.run(20)
+        self.assertEqual((self.world.webapp.count("register"), len(self.world.webapp.rows)), (2, 1))
+        self.world.webapp.fail_next("grade", "before", late)
+        self.take().complete(score=0.5)
+        self.world.run(15)
+        self.assertEqual(self.world.webapp.count("grade"), 1)
+        self.world.run(20)
+        self.assertEqual(self.world.webapp.count("grade"), 2)
 
     def test_doubt_without_the_organizers_key(self) -> None:
         """Without the organizer's key a doubt waits for an operator, and its participant is told so."""
