@@ -192,6 +192,8 @@ class Assembly:
         self._counting.stop()
 
     async def _count(self) -> None:
+        here = self._node.roster.here()
+        self._metrics.graders(len(here), sum(one.slots for one in here), sum(one.busy for one in here))
         try:
             counts = await self._store.counts()
             self._metrics.stored(counts, sum((await self._store.backlog()).values()))

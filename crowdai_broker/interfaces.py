@@ -169,6 +169,12 @@ class IStore(Interface):
     async def nodes() -> dict[str, int]:
         """Return until when (ms) each node counts as alive; dead ones too until they are adopted."""
 
+    async def show(node: str, text: str) -> None:
+        """Keep what ``node`` says of itself, for as long as it lives."""
+
+    async def shown() -> dict[str, str]:
+        """Return what each node says of itself."""
+
     async def counts() -> dict[str, int]:
         """Return ``effects`` (stored), ``effects_held``, ``jobs_due`` and ``in_flight`` for the metrics."""
 

@@ -72,6 +72,7 @@ class MemoryRedis:
         self.backlog = MemoryBacklog()
         self.effects: dict[Key, StoredEffect] = {}
         self.nodes: dict[str, int] = {}
+        self.shown: dict[str, str] = {}
         self.adopted: dict[str, str] = {}
         self.dropped: set[str] = set()
         self.announcing: list[Callable[[str], None]] = []
@@ -368,6 +369,7 @@ class MemoryRedis:
         dead = {name for name, end in self.nodes.items() if end <= now} - {node}
         for name in dead:
             del self.nodes[name]
+            self.shown.pop(name, None)
             self.adopted[name] = node
             for stored in self.effects.values():
                 if stored.node == name:

@@ -222,6 +222,14 @@ class MemoryStore:
         """Return the nodes and until when they live."""
         return self._step("nodes", lambda: dict(self.state.nodes))
 
+    async def show(self, node: str, text: str) -> None:
+        """Keep what a node says of itself."""
+        self._step("show", lambda: self.state.shown.update({node: text}))
+
+    async def shown(self) -> dict[str, str]:
+        """Return what nodes say of themselves."""
+        return self._step("shown", lambda: dict(self.state.shown))
+
     async def counts(self) -> dict[str, int]:
         """Count for the metrics."""
         return self._step("counts", self.state.counts)
@@ -242,7 +250,12 @@ class MemoryStore:
 
     async def leave(self, node: str) -> None:
         """Say that a node is going."""
-        self._step("leave", lambda: self.state.nodes.update({node: 0}))
+
+        def work() -> None:
+            self.state.shown.pop(node, None)
+            self.state.nodes[node] = 0
+
+        self._step("leave", work)
 
     def response_list(self, node: str) -> str:
         """Return the name of a node's response list."""

@@ -26,6 +26,7 @@ key                            type    meaning                                  
 ``outbox``, ``held``           zset    effects by their time; those held, by age    until settled
 ``node:<node>:effects``        set     effects that the node has leased             until its leases end
 ``nodes``                      zset    nodes by the time until which they live      until they are adopted
+``shown``                      hash    node → the graders connected to it, JSON     until it is adopted
 ``adopted``                    hash    dead node → node that reads its list         until the list is dropped
 ``dropped``                    zset    nodes whose lists were dropped               48 h
 ``responses:<node>``           list    what graders say of the node's attempts      until read
@@ -288,6 +289,15 @@ class RedisStore:
         found = await self._client.execute("ZRANGE", self._key("nodes"), 0, -1, "WITHSCORES")
         return {name.decode(): int(float(till)) for name, till in zip(found[::2], found[1::2], strict=True)}
 
+    async def show(self, node: str, text: str) -> None:
+        """Keep what a node says of itself."""
+        await self._client.execute("HSET", self._key("shown"), node, text)
+
+    async def shown(self) -> dict[str, str]:
+        """Return what nodes say of themselves."""
+        found = await self._client.execute("HGETALL", self._key("shown"))
+        return {name.decode(): text.decode() for name, text in zip(found[::2], found[1::2], strict=True)}
+
     async def counts(self) -> dict[str, int]:
         """Count for the metrics."""
         return dict(await self._scripts.call("counts"))
@@ -316,6 +326,7 @@ class RedisStore:
 
     async def leave(self, node: str) -> None:
         """Say that a node is going."""
+        await self._client.execute("HDEL", self._key("shown"), node)
         await self._client.execute("ZADD", self._key("nodes"), 0, node)
 
     def response_list(self, node: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from ..core.operators import NodeView, Operators, Status
+from ..core.roster import GraderView
 from .operating import config_option, json_option, operate, show_json
 
 
@@ -31,7 +34,15 @@ def _lines(found: Status) -> list[str]:
         f"registrations and grades under way: {found.effects}, held for an operator: {found.held}",
         f"nodes: {len(found.nodes)}",
         *(f"  {node.node}: {_life(node)}" for node in found.nodes),
+        f"graders connected: {sum(map(len, found.graders.values()))}",
+        *(f"  {_grader(one, node)}" for node, there in sorted(found.graders.items()) for one in there),
     ]
+
+
+def _grader(one: GraderView, node: str) -> str:
+    since = datetime.fromtimestamp(one.since / 1000, UTC)
+    of = ", ".join(one.challenges)
+    return f"{one.grader_id}: {of}, {one.busy} of {one.slots} slots busy, at {node} since {since:%F %T} UTC"
 
 
 def _life(node: NodeView) -> str:

@@ -41,6 +41,7 @@ class ConnectedGraders:
     """Hands out jobs to the graders that are connected here.
 
     :param poke: called with a challenge when one of its graders may have room.
+    :ivar on_joined: called with the challenges of a grader that has come, before it gets anything.
     """
 
     log = Logger()
@@ -61,6 +62,7 @@ class ConnectedGraders:
         self._relay = relay
         self._spawn = spawn
         self._poke = poke
+        self.on_joined: Callable[[frozenset[str]], None] = lambda challenges: None
         self._leases = Leases(clock, catalogue, delivery, relay.attempts, poke)
         self._capabilities = Capabilities(store)
         self._graders: dict[str, ConnectedGrader] = {}  # by key
@@ -170,6 +172,7 @@ class ConnectedGraders:
         if earlier is not None:
             left = self._empty(earlier)
             earlier.peer.dismiss(ANOTHER)
+        self.on_joined(hello.challenges)
         self._spawn("grader", self._take_up(grader, left))
         self.log.info("grader {grader} came", grader=hello.grader_id)
         return grader

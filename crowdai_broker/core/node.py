@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 
 from ..config import Config
 from ..interfaces import IGrader, IStore, IWebapp, Spawn
+from .absence import Absence
 from .cancelling import Cancelling
 from .catalogue import Catalogue
 from .connected import ConnectedGraders
@@ -30,6 +31,7 @@ from .polling import Polling
 from .presence import Presence
 from .registering import Registering
 from .relay import Relay, RelayObserver
+from .roster import Roster
 from .sessions import Sessions
 from .sweep import Sweep
 
@@ -129,6 +131,9 @@ class Node:
             graders,
         )
         self.presence = Presence(clock, catalogue, graders, self.relay.attempts, self.delivery, spawn)
+        self.roster = Roster(clock, store, node_id, self.connected, spawn)
+        self._absence = Absence(clock, store, catalogue, graders, self.roster, self.delivery, spawn)
+        self.connected.on_joined = self._absence.came
         self._places = Places(clock, store, self.delivery, spawn)
         self._sweep = Sweep(
             clock,
@@ -153,6 +158,8 @@ class Node:
         await self._sweep.start()
         self.relay.start()
         self.connected.start()
+        self.roster.start()
+        self._absence.start()
         self.outbox.start()
         self.presence.start()
         self._places.start()
@@ -173,6 +180,8 @@ class Node:
         self.outbox.stop()
         self.presence.stop()
         self._places.stop()
+        self._absence.stop()
+        self.roster.stop()
         self.connected.stop()
         self.relay.stop()
         await self._sweep.stop()

@@ -9,6 +9,7 @@ from ..errors import OperatorError
 from ..interfaces import IStore
 from .lifecycle import cancelled, graded, registered, registered_too_late, retried
 from .model import IN_FLIGHT, OPEN, TERMINAL, Effect, EffectKind, EffectState, Job, JobState, Move
+from .roster import GraderView, connected_graders
 from .webapp_model import Registered
 
 MOST = 10_000  # executions looked through for one list
@@ -54,6 +55,7 @@ class Status(Struct, frozen=True):
     """The whole at a glance.
 
     :ivar waiting: jobs in the backlog, by challenge.
+    :ivar graders: those that are connected, by node.
     :ivar oldest: seconds since the oldest open execution was accepted; 0: there is none.
     """
 
@@ -63,6 +65,7 @@ class Status(Struct, frozen=True):
     held: int
     oldest: float
     nodes: list[NodeView]
+    graders: dict[str, list[GraderView]]
 
 
 class Operators:
@@ -91,6 +94,7 @@ class Operators:
             held=counts["effects_held"],
             oldest=oldest,
             nodes=[NodeView(name, max(0.0, self._age(till))) for name, till in sorted(nodes.items())],
+            graders=await connected_graders(self._store),
         )
 
     async def jobs(self, challenge: str = "", state: str = "", limit: int = 100) -> list[JobView]:

@@ -63,14 +63,19 @@ class Slots:
 
     def run(self) -> None:
         """Grade until SIGTERM or SIGINT; a second one gives back the jobs in hand."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        self._on_signals(self._stop)
         self._orders.listen(self.cancel, self.give_up)
         for thread in self._threads:
             thread.start()
         for thread in self._threads:
             thread.join()
         self._orders.close()
+        self._on_signals(signal.SIG_IGN)  # one more now would only change the exit status
+
+    @staticmethod
+    def _on_signals(action: Callable[[int, object], None] | signal.Handlers) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, action)
 
     def stop(self) -> None:
         """Take no more orders; called again, give back those in hand."""

@@ -33,6 +33,10 @@ class BrokerMetrics:
         self._stored = Gauge(
             f"{_PREFIX}_stored", "What is stored and not finished, by kind.", ["kind"], registry=registry
         )
+        self._graders = Gauge(f"{_PREFIX}_graders_connected", "Graders connected here.", registry=registry)
+        self._slots = Gauge(
+            f"{_PREFIX}_grader_slots", "Slots of the graders connected here.", ["state"], registry=registry
+        )
         self._backlog = Gauge(
             f"{_PREFIX}_backlog_jobs", "Jobs that wait in the broker, all challenges.", registry=registry
         )
@@ -92,3 +96,9 @@ class BrokerMetrics:
         for kind, count in counts.items():
             self._stored.labels(kind).set(count)
         self._backlog.set(backlog)
+
+    def graders(self, connected: int, slots: int, busy: int) -> None:
+        """Note how many graders are connected here, and how many of their slots have a job."""
+        self._graders.set(connected)
+        self._slots.labels("busy").set(busy)
+        self._slots.labels("free").set(max(0, slots - busy))

@@ -69,6 +69,20 @@ class NodesContract(StoreCase):
         await store.beat("n2", 1, 1000)
         self.assertEqual(await store.adopt("n2", 1), ["n1"])
 
+    async def test_what_nodes_show(self) -> None:
+        """What a node says of itself is there as long as it lives, the newest of it."""
+        store = await self.make_store()
+        for node in ("n1", "n2", "n3"):
+            await store.beat(node, 0, 100)
+            await store.show(node, "old")
+            await store.show(node, f"{node} ü")
+        self.assertEqual(await store.shown(), {"n1": "n1 ü", "n2": "n2 ü", "n3": "n3 ü"})
+        await store.leave("n1")
+        self.assertEqual(set(await store.shown()), {"n2", "n3"})
+        await store.beat("n2", 50, 100)
+        await store.adopt("n2", 100)
+        self.assertEqual(set(await store.shown()), {"n2"})
+
     async def test_effects_of_the_dead_are_due(self) -> None:
         """What a dead node had leased is due at once for its adopter, as SENT; others' leases hold."""
         store = await self.make_store()

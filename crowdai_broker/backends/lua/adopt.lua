@@ -6,6 +6,7 @@ for _, name in ipairs(call('ZRANGEBYSCORE', P .. 'nodes', '-inf', asked.now)) do
   if name ~= asked.node then
     dead[name] = true
     call('ZREM', P .. 'nodes', name)
+    call('HDEL', P .. 'shown', name)
     call('HSET', P .. 'adopted', name, asked.node)
     for _, member in ipairs(call('SMEMBERS', leased_key(name))) do
       call('HSET', P .. 'effect:' .. member, 'node', '')

@@ -11,10 +11,13 @@ from crowdai_broker.core.connected import CONFIRM, REST
 from crowdai_broker.core.connected_grader import UNCONFIRMED, ConnectedGrader, Hello
 from crowdai_broker.core.leases import EXTEND, LEASE
 from crowdai_broker.core.model import JobState
+from crowdai_broker.core.operators import Operators
+from crowdai_broker.core.presence import NOBODY, SOMEBODY
+from crowdai_broker.core.roster import GraderView
 from crowdai_broker.core.sweep import ABANDONED
 
 from .node_case import NodeCase
-from .world import ORGANIZER, Participant, Running, a_config, result_of
+from .world import ORGANIZER, START, Participant, Running, a_config, result_of
 
 TIMEOUT = 3600
 
@@ -420,3 +423,76 @@ class NodesTests(ConnectedCase):
         bob = Participant(self.second)
         bob.execute()
         self.assertEqual(len({grader.take()["attempt_id"] for _ in range(2)}), 2)
+
+
+class PresenceTests(ConnectedCase):
+    def test_nobody_and_somebody(self) -> None:
+        """Who waits for a grader is told once that none is connected, and again when one comes."""
+        self.ada.execute()
+        self.world.run(10)
+        self.assertEqual(self.messages().count(NOBODY), 1)
+        grader = FakePeer(self.node)
+        order = grader.take()
+        grader.say(order["attempt_id"], "RUNNING")
+        self.assertEqual(self.messages().count(SOMEBODY), 1)
+        self.assertEqual(self.ada.kinds()[-2:], ["INFO", "RUNNING"])
+        self.world.run(10)
+        self.assertEqual(self.messages().count(NOBODY), 1)
+
+    def test_all_are_busy(self) -> None:
+        """Who waits for one that is connected, if busy, is not told that there is none."""
+        FakePeer(self.node)
+        for _ in range(2):
+            self.ada.execute()
+        self.world.run(10)
+        self.assertNotIn(NOBODY, self.messages())
+
+    def test_at_another_node(self) -> None:
+        """A grader at another node counts, and its coming there is told here."""
+        second = self.world.make_node("n2")
+        self.ada.execute("train")
+        self.world.run(5)
+        self.assertEqual(self.messages().count(NOBODY), 1)
+        grader = FakePeer(second, functions=frozenset({"submit"}))
+        self.world.run(5)
+        self.assertEqual(self.messages().count(SOMEBODY), 1)
+        grader.lose()
+        self.world.run(5)
+        self.assertEqual(self.messages().count(NOBODY), 2)
+
+    def test_ended_meanwhile(self) -> None:
+        """Nobody is told of a grader about a job that has ended."""
+        self.ada.execute()
+        self.world.run(5)
+        self.cancel()
+        before = len(self.messages())
+        FakePeer(self.node)
+        self.world.run(5)
+        self.assertEqual(len(self.messages()), before)
+
+    def test_roster(self) -> None:
+        """Operators see who is connected to which node, and how busy; those of a dead node are forgotten."""
+        second = self.world.make_node("n2")
+        FakePeer(second, "g", slots=2, functions=frozenset({"submit"}))
+        self.ada.execute()
+        self.world.run(2)
+        status = result_of(Operators(self.node.clock, self.node.store, "operator").status())
+        view = GraderView("g", ("C",), ("submit",), 2, 1, START * 1000)
+        self.assertEqual(status.graders["n2"], [view])
+        self.world.kill(second)
+        self.world.run(20)
+        status = result_of(Operators(self.node.clock, self.node.store, "operator").status())
+        self.assertNotIn("n2", status.graders)
+
+    def test_store_away(self) -> None:
+        """What could not be told is told later."""
+        for method in ("show", "shown", "backlog"):
+            for _ in range(3):
+                self.node.store.fail_next(method, "before")
+        self.ada.execute()
+        self.world.run(10)
+        self.assertEqual(self.messages().count(NOBODY), 1)
+        FakePeer(self.node, challenges=frozenset({"D"}))
+        self.world.run(5)
+        self.assertEqual(len(self.node.node.roster.here()), 1)
+        self.assertIn("n1", result_of(self.node.store.shown()))

@@ -84,6 +84,15 @@ class SocketGraderTests(SocketGraderCase):
         (row,) = self.world.webapp.settled(1, id=outcome["data"]["submission_id"])
         self.assertEqual((row["score"], row["posts"], row["patches"]), (1, 1, 1))
 
+    def test_nobody_there(self) -> None:
+        """Who waits while no grader is connected anywhere reads so, and reads when one has come elsewhere."""
+        execution = self.execution({"until": str(self.gate)})
+        execution.expect("INFO", saying="Nobody is there to grade this challenge right now.")
+        self.connected(self.grader("waits"))
+        execution.expect("INFO", saying="A grader is there again")
+        self.gate.touch()
+        execution.result()
+
     def test_refused(self) -> None:
         """A grader with a wrong token ends, and is told why in a line."""
         grader = self.grader("echoes", token="wrong")
