@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from .case import WorldCase
 from .hands import JOB
 from .participant import Execution
 from .programs import Broker, Program, until
-from .world import Plan, World
+from .world import ORGANIZER, Plan, World
 
 AFAR = "Afar"
 TOKEN = "token-of-the-graders"
@@ -90,6 +91,23 @@ class SocketGraderTests(SocketGraderCase):
         execution.expect("INFO", saying="Nobody is there to grade this challenge right now.")
         self.connected(self.grader("waits"))
         execution.expect("INFO", saying="A grader is there again")
+        self.gate.touch()
+        execution.result()
+
+    def test_shown_to_operators(self) -> None:
+        """``crowdai-broker status`` shows who is connected to which node, and how busy."""
+        self.connected(self.grader("waits", "--grader-id", "seen", "--slots", "2"))
+        execution = self.execution({"until": str(self.gate)})
+        execution.expect("INFO", saying="waiting")
+        config = self.world.directory / f"broker-{self.one.port}.toml"
+        env = {"THE_BROKERS_KEY": self.world.broker_key, "THE_ORGANIZERS_KEY": ORGANIZER}
+
+        def shown() -> bool:
+            command = [str(COMMAND), "status", "--config", str(config)]
+            said = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
+            return f"seen: {AFAR}, 1 of 2 slots busy" in said
+
+        until(shown, "the grader in the operator's view")
         self.gate.touch()
         execution.result()
 
