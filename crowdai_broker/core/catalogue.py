@@ -8,6 +8,7 @@ that was known before.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
@@ -95,9 +96,23 @@ class Catalogue:
         try:
             return merge_challenge(self._defaults, lookup.config, operator, name=name)
         except ConfigError as error:
-            self.log.warn("{problems}; the last good one stays in use", problems=str(error))
+            self.log.warn("{problems}; what was good before, or is good of it, is used", problems=str(error))
         kept = self._merged.get(name)
-        return kept[1] if kept else merge_challenge(self._defaults, None, operator, name=name)
+        return kept[1] if kept else self._merge_what_is_good(name, lookup.config or {}, operator)
+
+    def _merge_what_is_good(
+        self, name: str, config: Mapping[str, object], operator: ChallengeTable
+    ) -> ChallengeConfig:
+        """Leave out the wrong keys alone: the others may forbid what would be open without them."""
+        merged = merge_challenge(self._defaults, None, operator, name=name)
+        good: dict[str, object] = {}
+        for key, value in config.items():
+            try:
+                merged = merge_challenge(self._defaults, good | {key: value}, operator, name=name)
+            except ConfigError:
+                continue  # it was reported with the whole
+            good[key] = value
+        return merged
 
     async def _info(self, number: int) -> ChallengeInfo:
         info = await self._webapp.challenge(number)

@@ -92,9 +92,12 @@ class CatalogueTests(SynchronousTestCase):
         self.assertIn("cannot be checked right now", self.refusal("Web"))
 
     def test_bad_configuration(self) -> None:
-        """A configuration of the webapp that is wrong leaves the last good one, or the operator's, in use."""
+        """Of a wrong configuration of the webapp the good keys are used, or what was good before."""
         self.webapp.add_challenge("Own", config={"max_attempts": "many", "nonsense": 1})
         self.assertEqual(result_of(self.catalogue.get("Own")).max_attempts, 2)
+        self.webapp.add_challenge("New", config={"nonsense": 1, "functions": ["f"], "max_attempts": "many"})
+        new = result_of(self.catalogue.get("New"))
+        self.assertEqual((new.functions, new.max_attempts), (("f",), 3))
         result_of(self.catalogue.get("Web"))
         self.webapp.challenges["Web"].config = {"number": "seven"}
         self.clock.advance(60)
