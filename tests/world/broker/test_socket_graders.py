@@ -13,6 +13,7 @@ from ..toolbox.node import find_node
 from ..toolbox.places import NODE_MODULES, ROOT, THIS_PYTHON
 from .case import WorldCase
 from .hands import JOB
+from .line import Line
 from .participant import Execution
 from .programs import Broker, Program, until
 from .world import ORGANIZER, Plan, World
@@ -34,9 +35,9 @@ class SocketGraderCase(WorldCase):
         self.addCleanup(shutil.rmtree, self.directory)
         self.gate = self.directory / "open"
 
-    def grader(self, name: str, *options: str, token: str = TOKEN) -> Program:
+    def grader(self, name: str, *options: str, token: str = TOKEN, port: int = 0) -> Program:
         """Start ``crowdai-broker grade`` with an evaluator of that name, for the broker started last."""
-        port = self.world.broker.port
+        port = port or self.world.broker.port
         what = ["grade", f"tests.world.grading.evaluators:{name}", "--broker", f"http://127.0.0.1:{port}"]
         return self.start([COMMAND, *what, "--challenge", AFAR, *options], CROWDAI_GRADER_TOKEN=token)
 
@@ -93,6 +94,21 @@ class SocketGraderTests(SocketGraderCase):
         execution.expect("INFO", saying="A grader is there again")
         self.gate.touch()
         execution.result()
+
+    def test_connection_lost(self) -> None:
+        """A job goes on while its grader's connection is lost, and its result comes when it is back."""
+        line = Line(self.world.broker.port)
+        self.addCleanup(line.close)
+        grader = self.connected(self.grader("waits", port=line.port))
+        execution = self.execution({"until": str(self.gate)})
+        execution.expect("INFO", saying="waiting")
+        line.cut()
+        self.gate.touch()
+        until(lambda: "trying again" in grader.errors(), "a connection that is not made")
+        line.mend()
+        self.assertEqual(execution.result()[0]["data"]["score"], 1)
+        self.assertNotIn("given up", execution.messages())
+        self.assertEqual(grader.errors().count("connected to"), 2)
 
     def test_shown_to_operators(self) -> None:
         """``crowdai-broker status`` shows who is connected to which node, and how busy."""
