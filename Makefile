@@ -4,7 +4,6 @@
 #   make test         every test
 #   make lint         ruff and mypy
 #   make wheel-check  build the wheel, install it elsewhere, use it there
-#   make bench        the measurements of benchmarks/
 #   make chaos        kill parts at random, and count what is lost
 #   make cluster      three brokers on one Redis: let one die, and look
 
@@ -15,7 +14,7 @@ READY := $(VENV)/.ready
 TRIAL := $(BIN)/python -m twisted.trial
 TESTS ?= tests
 
-.PHONY: help demo test tools lint ruff format-check types wheel-check bench chaos cluster clean
+.PHONY: help demo test tools lint ruff format-check types wheel-check chaos cluster clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,9 +41,6 @@ types: $(READY)
 
 wheel-check: $(READY)
 	$(BIN)/python .ci/wheel_check.py
-
-bench: $(READY)
-	$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(ARGS)
