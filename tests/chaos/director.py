@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ POLL = 0.03  # s between looks
 BROKER, REDIS = "a broker", "Redis"
 DEAD_FOR = 1.5  # s at most that what was killed stays away
 REDIS_AWAY = 2.0  # s at most
+MISSED = (10.0, 18.0)  # s after which the other brokers take over, more or less
 STEP_COMES = 15.0  # s after which what leads to a step is done again
 STEP_MUST_COME = 90.0  # s after which a step counts as not reached
 CREATING = ("register", "grade")
@@ -55,6 +57,7 @@ class Director:
         acts += [lambda moment=moment: self._kill_grader(moment) for moment in MOMENTS * 2]  # type: ignore[misc]
         acts += [lambda call=call: self._fail(call) for call in CREATING for _ in FAULTS]  # type: ignore[misc]
         acts += [lambda call=call: self._fail(call) for call in ASKING]  # type: ignore[misc]
+        acts += [self._leave_redis_away, self._freeze_broker]
         acts += [self._kill_redis, self._kill_redis, self._kill_broker, self._kill_broker, self._kill_brokers]
         return acts
 
@@ -94,6 +97,17 @@ class Director:
     def _kill_redis(self) -> None:
         self.injected["Redis is killed at any time"] += 1
         self._world.restart_redis(self._chance.uniform(0, 3 * REDIS_AWAY))
+
+    def _leave_redis_away(self) -> None:
+        self.injected["Redis is away until all brokers count as dead"] += 1
+        self._world.restart_redis(self._chance.uniform(*MISSED))
+
+    def _freeze_broker(self) -> None:
+        broker = self._chance.choice(self._world.brokers)
+        broker.signal(signal.SIGSTOP)
+        self.injected["a broker is frozen until it is missed"] += 1
+        self._pass(self._chance.uniform(*MISSED))
+        broker.signal(signal.SIGCONT)
 
     def _kill_broker(self) -> None:
         self._chance.choice(self._world.brokers).kill()

@@ -107,7 +107,6 @@ class Participant(threading.Thread):
         now = time.monotonic()
         for when, submission in tuple(self._again):
             if when <= now:
-                self._again.remove((when, submission))
                 self._begin(submission)
         if self._submitting and now >= self._next_request and len(self.open) < AT_ONCE:
             self._next_request = now + self._chance.expovariate(1 / self._think)
@@ -154,6 +153,7 @@ class Participant(threading.Thread):
     def _begin(self, submission: Submission) -> None:
         """Send a request, or follow again what is known to be accepted."""
         token = self._tokens.get(submission.challenge)
+        self._again = [waiting for waiting in self._again if waiting[1] is not submission]
         if token is None:
             self._authenticate(submission.challenge)  # then all of its challenge begin
         elif token and submission.execution_id:
