@@ -53,7 +53,9 @@ class OperatingTests(WorldCase):
     def test_status(self) -> None:
         """The whole is shown at a glance, for people and for programs."""
         status = self.ask("status")
-        self.assertEqual(set(status), {"in_flight", "waiting", "effects", "held", "oldest", "nodes", "graders"})
+        self.assertEqual(
+            set(status), {"in_flight", "waiting", "effects", "held", "oldest", "nodes", "graders"}
+        )
         self.assertEqual([node["silent_for"] for node in status["nodes"]], [0.0])
         self.assertIn("alive", self.run_command("status").stdout)
 
